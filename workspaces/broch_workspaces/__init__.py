@@ -1,0 +1,1 @@
+"""Zones and workspaces: what a workspace is given (plan) and what holds it (sandbox)."""
