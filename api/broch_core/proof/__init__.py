@@ -1,0 +1,1 @@
+"""Proof: the Merkle tree, signed checkpoints, signed statements and the receipts made of them."""
