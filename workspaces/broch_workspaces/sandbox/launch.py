@@ -1,0 +1,187 @@
+"""Starting one sandbox: bubblewrap with its arguments by descriptor, limits set before the first instruction."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import shutil
+import stat
+import subprocess
+from collections.abc import Callable, Sequence
+from typing import IO
+
+from broch_workspaces.sandbox import seccomp
+from broch_workspaces.sandbox.errors import Cause, SandboxUnavailable
+from broch_workspaces.sandbox.profile import Limits, SandboxProfile, bwrap_arguments, encode_arguments
+
+Stream = int | IO[bytes] | None
+_OUTER_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+"""All that bubblewrap itself is told; what is inside gets its environment by `--args FD`."""
+
+
+def refuse_root(euid: int | None = None) -> None:
+    """Refuse to make a sandbox as root.
+
+    A sandbox made by root and mapped to an ordinary id inside could read root's files wherever they are bound.
+
+    Raises:
+        SandboxUnavailable: the effective user is root.
+    """
+    if (os.geteuid() if euid is None else euid) == 0:
+        raise SandboxUnavailable(
+            Cause.AS_ROOT,
+            "A sandbox is never made by root.",
+            "Start Broch with `broch up`, which gives up root first, or run it as an ordinary user.",
+        )
+
+
+def _refuse_file_descriptor(fd: int) -> None:
+    """Refuse descriptors of named files and of folders.
+
+    A read-only descriptor can be opened again for writing through /proc/self/fd, on the mount it came from,
+    whatever the sandbox's own mounts say. Pipes, sockets and memory files are fine; files go in by `Bind`.
+    """
+    status = os.fstat(fd)
+    if stat.S_ISDIR(status.st_mode) or (stat.S_ISREG(status.st_mode) and status.st_nlink > 0):
+        raise ValueError("a named file or a folder goes into a sandbox by a Bind, never by a descriptor")
+
+
+def _memory_file(content: bytes) -> int:
+    fd = os.memfd_create("broch", os.MFD_CLOEXEC)
+    with os.fdopen(os.dup(fd), "wb") as file:
+        file.write(content)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def start(
+    profile: SandboxProfile,
+    argv: Sequence[str],
+    *,
+    pass_fds: Sequence[int] = (),
+    stdin: Stream = subprocess.DEVNULL,
+    stdout: Stream = subprocess.PIPE,
+    stderr: Stream = subprocess.STDOUT,
+    before_run: Callable[[int], None] | None = None,
+    bwrap: str | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start `argv` in a fresh sandbox and return bubblewrap's process; killing it ends everything inside.
+
+    Takes some ten milliseconds. The sandbox dies with the *thread* that calls this (prctl(2), PR_SET_PDEATHSIG): call
+    from the main thread or one that lives as long as the process.
+
+    Args:
+        profile: what the sandbox is made of.
+        argv: the command inside, absolute path first.
+        pass_fds: descriptors that stay open inside under the same numbers: pipes, sockets, memory files.
+        stdin: as for `subprocess.Popen`; nothing by default.
+        stdout: a pipe by default. Never a log file: it could be reopened for writing through /proc.
+        stderr: joined to stdout by default.
+        before_run: called with the pid of the sandbox's first process before it runs anything (to put it in a cgroup).
+        bwrap: the bubblewrap to use.
+
+    Raises:
+        SandboxUnavailable: as root, without bubblewrap, on an unknown machine, or when bubblewrap fails.
+        ValueError: a descriptor or a profile that would open the sandbox.
+    """
+    refuse_root()
+    executable = bwrap or shutil.which("bwrap")
+    if executable is None:
+        raise SandboxUnavailable(
+            Cause.NO_BUBBLEWRAP, "bubblewrap is not installed.", "Run: sudo apt-get install bubblewrap"
+        )
+    streams = [
+        stream if isinstance(stream, int) else stream.fileno() for stream in (stdin, stdout, stderr) if stream
+    ]
+    for fd in (*pass_fds, *streams):
+        if fd >= 0:  # the negative ones are subprocess.PIPE, DEVNULL, STDOUT
+            _refuse_file_descriptor(fd)
+
+    with contextlib.ExitStack() as ours:
+
+        def own(fd: int) -> int:
+            ours.callback(os.close, fd)
+            return fd
+
+        fds = {"seccomp": own(_memory_file(_filter_program()))}
+        for file in profile.files:
+            fds[file.target] = own(_memory_file(file.content))
+        fds["block"], block_write = map(own, os.pipe())
+        info_read, fds["info"] = os.pipe()
+        own(info_read)
+        try:
+            arguments = own(_memory_file(encode_arguments(bwrap_arguments(profile, fds))))
+            process = subprocess.Popen(
+                [executable, "--args", str(arguments), "--", *argv],
+                env=_OUTER_ENVIRONMENT,
+                cwd="/",
+                pass_fds=[arguments, *fds.values(), *pass_fds],
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        finally:
+            # Our copy of the writing end must go, else a bubblewrap that dies early is never noticed.
+            os.close(fds["info"])
+        try:
+            pid = _child_pid(info_read, process)
+            _set_limits(pid, profile.limits)
+            if before_run is not None:
+                before_run(pid)
+            os.write(block_write, b"1")
+        except BaseException:
+            _end(process)
+            raise
+    return process
+
+
+def _filter_program() -> bytes:
+    try:
+        return seccomp.program()
+    except KeyError as error:
+        raise SandboxUnavailable(
+            Cause.UNKNOWN_MACHINE,
+            f"There is no system call filter for {error}.",
+            "Use an x86_64 or aarch64 machine.",
+        ) from None
+
+
+def _child_pid(info: int, process: subprocess.Popen[bytes]) -> int:
+    """Return the host pid of the sandbox's first process, which `--info-fd` tells once the mounts are made."""
+    text = b""
+    while chunk := os.read(info, 4096):
+        text += chunk
+        with contextlib.suppress(ValueError):
+            return int(json.loads(text)["child-pid"])
+    raise SandboxUnavailable(
+        Cause.FAILED, f"bubblewrap could not make the sandbox{_last_words(process)}.", "Run: broch doctor"
+    )
+
+
+def _set_limits(pid: int, limits: Limits) -> None:
+    """Limit the first process from outside, before it runs anything; what it starts inherits them."""
+    for which, value in limits.as_rlimits().items():
+        ceiling = resource.prlimit(pid, which)[1]
+        allowed = value if ceiling == resource.RLIM_INFINITY else min(value, ceiling)
+        resource.prlimit(pid, which, (allowed, allowed))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
+def _last_words(process: subprocess.Popen[bytes]) -> str:
+    """Return `: text` of what bubblewrap said before it died, when it said so to a pipe of ours."""
+    stream = process.stderr or process.stdout
+    if stream is None:
+        return ""
+    process.kill()
+    words = stream.read(4096).decode("utf-8", "replace").strip()
+    return f": {words}" if words else ""
