@@ -1,0 +1,188 @@
+"""Content-addressed bytes, by project and class (design, rule 4): never "already have it" across projects.
+
+A blob is written to a temporary file, hashed on the way, synced, renamed into place, and its folder synced: a crash
+leaves either nothing or the whole. Names are SHA-256 in hexadecimal; callers pass ids, never paths.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Protocol, Self
+
+from broch_core.errors import NotFound, TooLarge
+from broch_core.ids import new_id
+
+CHUNK = 1 << 20
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_ID = re.compile(r"[0-9A-Z]{26}")
+
+
+class BlobClass(StrEnum):
+    """Where in its life a blob is; each class has its own retention."""
+
+    DRAFT = "draft"
+    QUARANTINED = "quarantined"
+    HELD = "held"
+    RELEASED = "released"
+
+
+class Blobs(Protocol):
+    """A store of blobs; a folder on one machine, S3 on a cluster."""
+
+    def writer(self, project_id: str, limit: int) -> BlobWriter:
+        """Open a writer for at most `limit` bytes."""
+
+    def open(self, project_id: str, class_: BlobClass, sha256: str) -> BinaryIO:
+        """Open a blob for reading from its start."""
+
+    def move(self, project_id: str, sha256: str, source: BlobClass, target: BlobClass) -> None:
+        """Move a blob to another class; done already is done."""
+
+    def delete(self, project_id: str, class_: BlobClass, sha256: str) -> None:
+        """Delete a blob; done already is done."""
+
+
+class BlobWriter:
+    """Bytes on their way in: hashed as they come, nothing visible until `commit`."""
+
+    def __init__(self, blobs: FolderBlobs, project_id: str, limit: int) -> None:
+        self._blobs = blobs
+        self._project_id = project_id
+        self._limit = limit
+        self._path = blobs.temporary / new_id()
+        self._file = self._path.open("xb")
+        self._hash = hashlib.sha256()
+        self.size = 0
+        """Bytes so far."""
+
+    def write(self, data: bytes) -> None:
+        """Take some bytes.
+
+        Raises:
+            TooLarge: more than the limit has come.
+        """
+        if self.size + len(data) > self._limit:
+            raise TooLarge(f"The file is larger than the limit of {self._limit:,} bytes.")
+        self._file.write(data)
+        self._hash.update(data)
+        self.size += len(data)
+
+    def commit(self, class_: BlobClass) -> str:
+        """Make the blob durable in `class_`; return its SHA-256."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        sha256 = self._hash.hexdigest()
+        target = self._blobs.path(self._project_id, class_, sha256)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._path.chmod(0o440)
+        self._path.rename(target)
+        sync_folder(target.parent)
+        return sha256
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        with suppress(FileNotFoundError):
+            self._path.unlink()
+
+
+class FolderBlobs:
+    """Blobs in a folder of this machine."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.temporary = root / "tmp"
+        self.temporary.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def path(self, project_id: str, class_: BlobClass, sha256: str) -> Path:
+        """Return where a blob lies.
+
+        Raises:
+            NotFound: one of the parts cannot name a blob.
+        """
+        if not _ID.fullmatch(project_id) or not _SHA256.fullmatch(sha256):
+            raise NotFound("There are no such bytes.")
+        return self._root / class_.value / project_id / sha256[:2] / sha256
+
+    def writer(self, project_id: str, limit: int) -> BlobWriter:
+        """Open a writer for at most `limit` bytes."""
+        return BlobWriter(self, project_id, limit)
+
+    def open(self, project_id: str, class_: BlobClass, sha256: str) -> BinaryIO:
+        """Open a blob for reading from its start.
+
+        Raises:
+            NotFound: there is none.
+        """
+        try:
+            return self.path(project_id, class_, sha256).open("rb")
+        except FileNotFoundError:
+            raise NotFound("The bytes of this file are no longer kept.") from None
+
+    def move(self, project_id: str, sha256: str, source: BlobClass, target: BlobClass) -> None:
+        """Move a blob to another class; done already is done.
+
+        Raises:
+            NotFound: it is in neither class.
+        """
+        origin, goal = self.path(project_id, source, sha256), self.path(project_id, target, sha256)
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            origin.rename(goal)
+        except FileNotFoundError:
+            if not goal.exists():
+                raise NotFound("The bytes of this file are no longer kept.") from None
+            return
+        sync_folder(goal.parent)
+        sync_folder(origin.parent)
+
+    def delete(self, project_id: str, class_: BlobClass, sha256: str) -> None:
+        """Delete a blob; done already is done."""
+        path = self.path(project_id, class_, sha256)
+        with suppress(FileNotFoundError):
+            path.unlink()
+            sync_folder(path.parent)
+
+    def sweep(self) -> None:
+        """Remove what dead writers left behind; for the start, before anybody writes."""
+        for left in self.temporary.iterdir():
+            if left.is_dir():
+                shutil.rmtree(left)
+            else:
+                left.unlink()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` durable (fsync(2) of a file says nothing about its name)."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def chunks(file: BinaryIO, size: int = CHUNK) -> Iterator[bytes]:
+    """Read a file piece by piece."""
+    while data := file.read(size):
+        yield data
+
+
+def sha256_of(file: BinaryIO) -> str:
+    """Return the SHA-256 of what is left in `file`."""
+    digest = hashlib.sha256()
+    for data in chunks(file):
+        digest.update(data)
+    return digest.hexdigest()

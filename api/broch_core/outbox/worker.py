@@ -1,0 +1,144 @@
+"""The worker of the outbox: claims due entries, runs their handler, retries with growing delays, gives up visibly."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from sqlmodel import col, select, update
+
+from broch_core.clock import utc_now
+from broch_core.errors import DomainError
+from broch_core.outbox.tables import OutboxEntry
+from broch_core.store.unit import Store
+
+log = structlog.get_logger()
+
+Handler = Callable[[Mapping[str, Any]], None]
+
+CLAIM = timedelta(minutes=20)
+"""A claimed entry comes due again after this, should its worker have died."""
+IDLE_SECONDS = 1.0
+DELAYS = (0.5, 1, 2, 5, 10, 30, 60, 120, 300)
+"""Seconds before each further attempt."""
+
+
+class TemporaryError(Exception):
+    """Try again, after `delay` seconds or the usual ones."""
+
+    def __init__(self, text: str, delay: float | None = None) -> None:
+        super().__init__(text)
+        self.delay = delay
+
+
+class PermanentError(Exception):
+    """Trying again is no use: a person must look."""
+
+
+class OutboxWorker:
+    """Runs the handlers of the outbox in threads of its own."""
+
+    def __init__(self, store: Store, handlers: Mapping[str, Handler], *, threads: int = 2) -> None:
+        self._store = store
+        self._handlers = dict(handlers)
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._threads = [
+            threading.Thread(target=self._loop, name=f"outbox-{n}", daemon=True) for n in range(threads)
+        ]
+        store.after_commit(self.wake)
+
+    def start(self) -> None:
+        """Begin to work. Entries that a dead process had claimed come due at once: one process owns the outbox here."""
+        if self._store.single_process:
+            with self._store.write(housekeeping=True) as change:
+                change.session.exec(
+                    update(OutboxEntry)
+                    .where(col(OutboxEntry.done_at).is_(None), col(OutboxEntry.stuck_at).is_(None))
+                    .values(due_at=utc_now())
+                )
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Finish the entries in hand and end."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify_all()
+        for thread in self._threads:
+            thread.join(timeout=30)
+
+    def wake(self) -> None:
+        """Look for work now instead of at the next tick."""
+        with self._wake:
+            self._wake.notify()
+
+    def run_due(self) -> int:
+        """Run everything that is due now, in this thread; return how many entries were tried."""
+        tried = 0
+        while (entry := self._claim()) is not None:
+            self._run(entry)
+            tried += 1
+        return tried
+
+    def _loop(self) -> None:
+        while not self._stopping:
+            try:
+                if self.run_due():
+                    continue
+            except Exception:
+                log.exception("outbox.failed")
+            with self._wake:
+                if not self._stopping:
+                    self._wake.wait(IDLE_SECONDS)
+
+    def _claim(self) -> OutboxEntry | None:
+        due = (
+            select(OutboxEntry)
+            .where(
+                col(OutboxEntry.done_at).is_(None),
+                col(OutboxEntry.stuck_at).is_(None),
+                OutboxEntry.due_at <= utc_now(),
+            )
+            .order_by(col(OutboxEntry.due_at))
+            .limit(1)
+        )
+        with self._store.read() as session:
+            if session.exec(due).first() is None:  # an idle worker must not take the write lock every second
+                return None
+        with self._store.write(housekeeping=True) as change:
+            entry = change.session.exec(due.with_for_update(skip_locked=True)).first()
+            if entry is None:
+                return None
+            entry.due_at = utc_now() + CLAIM
+            entry.attempts += 1
+            change.session.add(entry)
+            return entry
+
+    def _run(self, entry: OutboxEntry) -> None:
+        handler = self._handlers.get(entry.kind)
+        try:
+            if handler is None:
+                raise PermanentError(f"nobody handles {entry.kind}")  # noqa: TRY301 - one path for every outcome
+            handler(entry.payload)
+        except PermanentError as error:
+            log.error("outbox.stuck", kind=entry.kind, key=entry.key, error=str(error))  # noqa: TRY400 - expected
+            self._settle(entry.id, stuck_at=utc_now(), error=str(error)[:500])
+        except Exception as error:
+            delay = getattr(error, "delay", None) or DELAYS[min(entry.attempts, len(DELAYS)) - 1]
+            expected = isinstance(error, TemporaryError | DomainError)
+            log.warning("outbox.retry", kind=entry.kind, key=entry.key, seconds=delay, exc_info=not expected)
+            self._settle(
+                entry.id,
+                due_at=utc_now() + timedelta(seconds=delay),
+                error=f"{type(error).__name__}: {error}"[:500],
+            )
+        else:
+            self._settle(entry.id, done_at=utc_now(), error=None)
+
+    def _settle(self, entry_id: str, **values: object) -> None:
+        with self._store.write(housekeeping=True) as change:
+            change.session.exec(update(OutboxEntry).where(col(OutboxEntry.id) == entry_id).values(**values))

@@ -1,0 +1,250 @@
+"""The one rule engine: `decide(actor, action, resource)` says yes or no, and why. Pure (design, rule 1).
+
+State (may this be approved now?) belongs to the life cycles; this file is about persons. A denial that is `hidden`
+is answered 404, as if the thing did not exist: foreign ids are not told apart from ids that nobody has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from broch_core.actions import Action
+from broch_core.actors import Actor, PlatformRole
+from broch_core.errors import Denied, NotFound, Unauthenticated
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The answer of a rule, with the reason written for the person who reads it."""
+
+    allowed: bool
+    reason: str = ""
+    hidden: bool = False
+    """A denial that must look like "does not exist"."""
+
+
+@dataclass(frozen=True)
+class Resource:
+    """What a rule may know of the thing acted upon. Only what the action needs is filled in."""
+
+    kind: str = "platform"
+    id: str | None = None
+    project_id: str | None = None
+    owner_id: str | None = None
+    """Information asset owner of a dataset."""
+    person_id: str | None = None
+    """Whose workspace, session or ticket it is."""
+    author_id: str | None = None
+    """Who wrote an airlock request."""
+    ever_members: frozenset[str] = field(default_factory=frozenset)
+    """Everybody who was a member of the project at any time since it began."""
+    may_export: bool = False
+    """The asset owners of all granted data let this actor submit egress in this project."""
+    in_review: bool = False
+    """The airlock request has been submitted: reviewers may know of it."""
+
+
+PLATFORM = Resource()
+
+
+def allow() -> Decision:
+    """Say yes."""
+    return Decision(allowed=True)
+
+
+def deny(reason: str) -> Decision:
+    """Say no, with the reason."""
+    return Decision(allowed=False, reason=reason)
+
+
+def hide() -> Decision:
+    """Say no in a way that does not tell that the thing exists."""
+    return Decision(
+        allowed=False, reason="There is nothing with this id, or you may not see it.", hidden=True
+    )
+
+
+Rule = Callable[[Actor, Resource], Decision]
+
+
+def _signed_in(_actor: Actor, _resource: Resource) -> Decision:
+    return allow()
+
+
+def _role(*roles: PlatformRole, what: str) -> Rule:
+    def rule(actor: Actor, _resource: Resource) -> Decision:
+        return allow() if actor.has(*roles) else deny(what)
+
+    return rule
+
+
+def _member(actor: Actor, resource: Resource) -> Decision:
+    return allow() if actor.is_member(resource.project_id) else hide()
+
+
+def _member_or_admin(actor: Actor, resource: Resource) -> Decision:
+    return allow() if actor.has(PlatformRole.ADMIN) else _member(actor, resource)
+
+
+def _admin_of_project(actor: Actor, resource: Resource) -> Decision:
+    if actor.has(PlatformRole.ADMIN):
+        return allow()
+    return (
+        deny("Only a platform admin may change this project.")
+        if actor.is_member(resource.project_id)
+        else hide()
+    )
+
+
+def _asset_owner(actor: Actor, resource: Resource) -> Decision:
+    if actor.person_id == resource.owner_id:
+        return allow()
+    return deny("Only the dataset's information asset owner may decide this.")
+
+
+def _asset_owner_or_admin(actor: Actor, resource: Resource) -> Decision:
+    return allow() if actor.has(PlatformRole.ADMIN) else _asset_owner(actor, resource)
+
+
+def _steward(actor: Actor, _resource: Resource) -> Decision:
+    return allow() if actor.has(PlatformRole.STEWARD) else deny("Only a data steward may register data.")
+
+
+def _own_workspace(actor: Actor, resource: Resource) -> Decision:
+    if actor.person_id != resource.person_id:
+        return hide()
+    return _member(actor, resource)
+
+
+def _own_workspace_or_admin(actor: Actor, resource: Resource) -> Decision:
+    return allow() if actor.person_id == resource.person_id or actor.has(PlatformRole.ADMIN) else hide()
+
+
+def _author(actor: Actor, resource: Resource) -> Decision:
+    if not actor.is_member(resource.project_id):
+        return hide()
+    if actor.person_id != resource.author_id:
+        return deny("Only the person who wrote this request may do that.")
+    return allow()
+
+
+def _submit(actor: Actor, resource: Resource) -> Decision:
+    written = _author(actor, resource)
+    if not written.allowed:
+        return written
+    if not resource.may_export:
+        return deny(
+            "You have no permission to export from this project's data. "
+            "Ask the information asset owner of each dataset to give it."
+        )
+    return allow()
+
+
+def may_review(actor: Actor, resource: Resource) -> Decision:
+    """Independent review: not the author, nobody who was ever a member (SATRE 3.3; design, *Review*)."""
+    if not actor.has(PlatformRole.REVIEWER):
+        return deny("Only airlock reviewers may do this.") if actor.is_member(resource.project_id) else hide()
+    if actor.person_id == resource.author_id:
+        return deny("You cannot review your own request.")
+    if actor.person_id in resource.ever_members:
+        return deny("You are or were a member of this project, so you cannot review its requests.")
+    return allow() if resource.in_review else hide()
+
+
+def _read_request(actor: Actor, resource: Resource) -> Decision:
+    if actor.is_member(resource.project_id):
+        return allow()
+    return may_review(actor, resource)
+
+
+RULES: dict[Action, Rule] = {
+    Action.SESSION_READ: _signed_in,
+    Action.SESSION_END: _signed_in,
+    Action.PERSON_LIST: _role(PlatformRole.ADMIN, what="Only a platform admin may list people."),
+    Action.PERSON_CREATE: _role(PlatformRole.ADMIN, what="Only a platform admin may add people."),
+    Action.PROJECT_LIST: _signed_in,
+    Action.PROJECT_READ: _member_or_admin,
+    Action.PROJECT_CREATE: _role(PlatformRole.ADMIN, what="Only a platform admin may create projects."),
+    Action.PROJECT_ACTIVATE: _admin_of_project,
+    Action.PROJECT_FREEZE: _admin_of_project,
+    Action.PROJECT_THAW: _admin_of_project,
+    Action.PROJECT_END: _admin_of_project,
+    Action.MEMBER_ADD: _admin_of_project,
+    Action.MEMBER_REMOVE: _admin_of_project,
+    Action.DATASET_LIST: _signed_in,
+    Action.DATASET_READ: _signed_in,
+    Action.DATASET_CREATE: _steward,
+    Action.VERSION_CREATE: _steward,
+    Action.VERSION_UPLOAD: _steward,
+    Action.VERSION_SEAL: _steward,
+    Action.GRANT_CREATE: _asset_owner,
+    Action.GRANT_REVOKE: _asset_owner_or_admin,
+    Action.EXPORT_GIVE: _asset_owner,
+    Action.EXPORT_WITHDRAW: _asset_owner_or_admin,
+    Action.WORKSPACE_LIST: _signed_in,
+    Action.WORKSPACE_READ: _own_workspace_or_admin,
+    Action.WORKSPACE_OPEN: _own_workspace,
+    Action.WORKSPACE_STOP: _own_workspace_or_admin,
+    Action.ZONE_BROWSE: _member,
+    Action.HUB_AUTHORIZE: _own_workspace,
+    Action.AIRLOCK_LIST: _signed_in,
+    Action.AIRLOCK_READ: _read_request,
+    Action.AIRLOCK_CREATE: _member,
+    Action.AIRLOCK_UPLOAD: _author,
+    Action.AIRLOCK_SUBMIT: _submit,
+    Action.AIRLOCK_WITHDRAW: _author,
+    Action.AIRLOCK_QUEUE: _role(PlatformRole.REVIEWER, what="Only airlock reviewers have a review queue."),
+    Action.AIRLOCK_FILE_VIEW: may_review,
+    Action.AIRLOCK_FILE_DECIDE: may_review,
+    Action.AIRLOCK_DOWNLOAD: _member,
+    Action.AIRLOCK_RECEIPT: _read_request,
+    Action.AUDIT_READ: _role(PlatformRole.ADMIN, what="Only a platform admin may read the audit log."),
+    Action.AUDIT_VERIFY: _role(
+        PlatformRole.ADMIN, what="Only a platform admin may verify the audit log here."
+    ),
+}
+"""Actions of persons. Actions of parts of Broch (hub, door) and public ones are guarded by their own credentials."""
+
+UNGUARDED: frozenset[Action] = frozenset({Action.PUBLIC_READ, Action.SESSION_START})
+"""Open to everybody: health, static files, the sign-in page."""
+
+SERVICE_ACTIONS: frozenset[Action] = frozenset(
+    {Action.HUB_PLAN, Action.HUB_EVENT, Action.HUB_TOKEN, Action.DOOR_DRAFT, Action.DOOR_READ}
+)
+"""Guarded by a service token, not by a person's rights."""
+
+
+decided: ContextVar[set[Action] | None] = ContextVar("decided", default=None)
+"""What has been decided during this request: a route whose action was never decided fails (design, rule 1)."""
+
+
+def decide(actor: Actor | None, action: Action, resource: Resource = PLATFORM) -> Decision:
+    """Decide whether `actor` may do `action` to `resource`. Unknown actions are denied."""
+    if action in UNGUARDED:
+        return allow()
+    if actor is None:
+        return deny("Nobody is signed in.")
+    rule = RULES.get(action)
+    return rule(actor, resource) if rule else deny("No rule allows this action.")
+
+
+def require(actor: Actor | None, action: Action, resource: Resource = PLATFORM) -> None:
+    """Raise unless `decide` says yes.
+
+    Raises:
+        Unauthenticated: nobody is signed in.
+        NotFound: the actor may not know that the thing exists.
+        Denied: the rule says no, with its reason.
+    """
+    decision = decide(actor, action, resource)
+    if (seen := decided.get()) is not None:
+        seen.add(action)
+    if decision.allowed:
+        return
+    if actor is None:
+        raise Unauthenticated("Sign in to go on.")
+    if decision.hidden:
+        raise NotFound(action=action, resource=resource)
+    raise Denied(decision.reason, action=action, resource=resource)

@@ -1,0 +1,1 @@
+"""Tables of the domain that control plane and airlock share. Plain rows: edges validate, the database constrains."""

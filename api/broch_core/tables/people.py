@@ -1,0 +1,48 @@
+"""People, their platform roles, sessions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlmodel import Field, SQLModel
+
+from broch_core.actors import PlatformRole
+from broch_core.clock import utc_now
+from broch_core.ids import new_id
+from broch_core.store.types import choice, moment
+
+
+class Person(SQLModel, table=True):
+    """Somebody who may sign in."""
+
+    __tablename__ = "person"
+
+    id: str = Field(default_factory=new_id, primary_key=True, max_length=26)
+    handle: str = Field(max_length=40, unique=True)
+    display_name: str = Field(max_length=120)
+    about: str = Field(default="", max_length=300)
+    created_at: datetime = moment(default_factory=utc_now)
+    disabled_at: datetime | None = moment(default=None)
+
+
+class PersonRole(SQLModel, table=True):
+    """A platform role of a person."""
+
+    __tablename__ = "person_role"
+
+    person_id: str = Field(primary_key=True, foreign_key="person.id", max_length=26)
+    role: PlatformRole = choice(PlatformRole, primary_key=True)
+
+
+class UserSession(SQLModel, table=True):
+    """One sign-in, of a browser or of the command line. Only the hash of its token is kept."""
+
+    __tablename__ = "user_session"
+
+    id: str = Field(default_factory=new_id, primary_key=True, max_length=26)
+    token_hash: str = Field(max_length=64, unique=True)
+    person_id: str = Field(foreign_key="person.id", max_length=26, index=True)
+    kind: str = Field(default="browser", max_length=10)
+    started_at: datetime = moment(default_factory=utc_now)
+    expires_at: datetime = moment()
+    ended_at: datetime | None = moment(default=None)

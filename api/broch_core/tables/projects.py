@@ -1,0 +1,44 @@
+"""Projects and their members. Memberships are history: ended, never deleted, since review must stay independent."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+from sqlmodel import Field, SQLModel
+
+from broch_core.actors import ProjectRole
+from broch_core.clock import utc_now
+from broch_core.ids import new_id
+from broch_core.lifecycles import ProjectStatus
+from broch_core.store.types import choice, moment
+
+
+class Project(SQLModel, table=True):
+    """An approved application."""
+
+    __tablename__ = "project"
+
+    id: str = Field(default_factory=new_id, primary_key=True, max_length=26)
+    slug: str = Field(max_length=40, unique=True)
+    name: str = Field(max_length=120)
+    purpose: str = Field(default="", max_length=2000)
+    status: ProjectStatus = choice(ProjectStatus, default=ProjectStatus.PLANNED)
+    version: int = 1
+    starts_on: date
+    ends_on: date
+    """Last day, included, in UTC."""
+    created_at: datetime = moment(default_factory=utc_now)
+
+
+class Membership(SQLModel, table=True):
+    """A person in a project, from a moment until another."""
+
+    __tablename__ = "membership"
+
+    id: str = Field(default_factory=new_id, primary_key=True, max_length=26)
+    project_id: str = Field(foreign_key="project.id", max_length=26, index=True)
+    person_id: str = Field(foreign_key="person.id", max_length=26, index=True)
+    role: ProjectRole = choice(ProjectRole)
+    since: datetime = moment(default_factory=utc_now)
+    until: datetime | None = moment(default=None)
+    """Set in advance for a right that ends by itself, or now when somebody is removed."""

@@ -1,0 +1,52 @@
+"""Workspaces: one person's running notebook server in one zone."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Column
+from sqlmodel import Field, SQLModel
+
+from broch_core.clock import utc_now
+from broch_core.ids import new_id, new_principal
+from broch_core.lifecycles import WorkspaceStatus
+from broch_core.store.types import choice, moment
+
+
+class Workspace(SQLModel, table=True):
+    """The workspace of one person in one project; it starts and stops many times."""
+
+    __tablename__ = "workspace"
+
+    id: str = Field(default_factory=new_id, primary_key=True, max_length=26)
+    project_id: str = Field(foreign_key="project.id", max_length=26, index=True)
+    person_id: str = Field(foreign_key="person.id", max_length=26, index=True)
+    principal: str = Field(default_factory=new_principal, max_length=40, unique=True)
+    status: WorkspaceStatus = choice(WorkspaceStatus, default=WorkspaceStatus.STOPPED)
+    version: int = 1
+    created_at: datetime = moment(default_factory=utc_now)
+    opened_at: datetime | None = moment(default=None)
+    deadline_at: datetime | None = moment(default=None)
+    door_token_hash: str | None = Field(default=None, max_length=64, unique=True)
+    """Token of the present start for the airlock door."""
+    message: str | None = Field(default=None, max_length=500)
+    """Why it failed or stopped, for the researcher."""
+    browser_bytes: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, default=0))
+    """Bytes sent to the browser so far, as the proxy counted them."""
+
+
+class LoginCode(SQLModel, table=True):
+    """An authorisation code of the hub's sign-in (RFC 6749, RFC 7636): hashed, bound, redeemed once."""
+
+    __tablename__ = "login_code"
+
+    code_hash: str = Field(primary_key=True, max_length=64)
+    session_id: str = Field(foreign_key="user_session.id", max_length=26)
+    principal: str = Field(max_length=40)
+    client_id: str = Field(max_length=40)
+    redirect_uri: str = Field(max_length=300)
+    challenge: str = Field(max_length=128)
+    expires_at: datetime = moment()
+    redeemed_at: datetime | None = moment(default=None)
+    access_hash: str | None = Field(default=None, max_length=64, unique=True)
+    """Hash of the access token that was given for the code; good for one call of userinfo."""

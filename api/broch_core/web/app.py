@@ -1,0 +1,54 @@
+"""Making an app on the shell. Control plane and airlock are two apps that look and behave as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from broch_core.web import problems
+from broch_core.web.routing import Router
+
+
+def make_app(
+    title: str,
+    summary: str,
+    routers: Iterable[Router],
+    *,
+    services: Mapping[type, Any],
+    shell_origin: str,
+    docs_prefix: str,
+) -> FastAPI:
+    """Make an app.
+
+    Args:
+        title: name in its OpenAPI document.
+        summary: one sentence for it.
+        routers: its routes.
+        services: what `provided()` finds, by type.
+        shell_origin: the only origin whose pages may change state.
+        docs_prefix: where `openapi.json` lies.
+    """
+    app = FastAPI(
+        title=title,
+        summary=summary,
+        version=version("broch"),
+        openapi_url=f"{docs_prefix}/openapi.json",
+        docs_url=None,  # its page loads scripts from elsewhere, which our policy refuses
+        redoc_url=None,
+        responses=problems.ANSWERS,
+    )
+    app.state.services = dict(services)
+    app.state.shell_origin = shell_origin
+    for router in routers:
+        app.include_router(router.api)
+    problems.install(app)
+    return app
+
+
+def static_files() -> StaticFiles:
+    """Return the app of static files."""
+    return StaticFiles(packages=[("broch_core.web", "static")])

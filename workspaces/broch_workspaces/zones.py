@@ -1,0 +1,73 @@
+"""Zones on one machine: one folder per project with the shared folder, the imports and everybody's private home.
+
+What a zone's processes write is hostile to whoever reads it from outside: read only through
+`broch_workspaces.sandbox.safe_open`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from broch_core.blobs import chunks, sync_folder
+from broch_core.errors import Conflict, NotFound
+from broch_core.ids import new_id
+
+_ID = re.compile(r"[0-9A-Z]{26}")
+
+
+class FolderZones:
+    """The zones below one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def _zone(self, project_id: str) -> Path:
+        if not _ID.fullmatch(project_id):
+            raise NotFound
+        return self._root / project_id
+
+    def _ready(self, path: Path) -> Path:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return path
+
+    def project(self, project_id: str) -> Path:
+        """Return the folder shared by the members (`/project`)."""
+        return self._ready(self._zone(project_id) / "project")
+
+    def imports(self, project_id: str) -> Path:
+        """Return the folder of released imports (`/imports`, read-only inside)."""
+        return self._ready(self._zone(project_id) / "imports")
+
+    def home(self, project_id: str, person_id: str) -> Path:
+        """Return a person's private home in the project (`/home/researcher`)."""
+        if not _ID.fullmatch(person_id):
+            raise NotFound
+        return self._ready(self._zone(project_id) / "home" / person_id)
+
+    def place_import(self, project_id: str, name: str, file: BinaryIO) -> None:
+        """Put released bytes into `/imports` under a hygienic name, whole or not at all; never over another file.
+
+        Raises:
+            Conflict: the name is taken by other bytes.
+        """
+        folder = self.imports(project_id)
+        inbox = self._ready(self._zone(project_id) / "inbox")
+        waiting = inbox / new_id()
+        with waiting.open("xb") as target:
+            for data in chunks(file):
+                target.write(data)
+            target.flush()
+            os.fsync(target.fileno())
+        waiting.chmod(0o444)
+        try:
+            os.link(waiting, folder / name)  # fails where rename(2) would replace
+        except FileExistsError:
+            raise Conflict(f"/imports already has a file named '{name}'.") from None
+        finally:
+            with suppress(FileNotFoundError):
+                waiting.unlink()
+        sync_folder(folder)
