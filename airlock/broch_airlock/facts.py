@@ -1,0 +1,86 @@
+"""What intake and review both ask about a request: the row, its files, and the facts that rules judge by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlmodel import Session, col, select
+
+from broch_airlock.tables import AirlockFile, AirlockRequest, Direction
+from broch_core.actions import Action
+from broch_core.actors import Actor
+from broch_core.audit.record import AuditSubject
+from broch_core.errors import NotFound
+from broch_core.ids import existing_id
+from broch_core.rules import Resource, require
+from broch_core.scope import EVERYTHING, ProjectScope, ever_members, may_export
+from broch_core.tables.projects import Project
+
+KIND = "airlock request"
+"""What audit records and rules call it."""
+
+
+def find_request(
+    session: Session, scope: ProjectScope, request_id: str, *, lock: bool = False
+) -> AirlockRequest:
+    """Return a request inside the scope.
+
+    Args:
+        session: where to look.
+        scope: what the caller may see; reviewers are no members, so they look in `EVERYTHING` and ask their rule.
+        request_id: which.
+        lock: lock the rows of project and request, in this order, until the transaction ends: decisions, uploads,
+            submissions and changes of membership then happen one after the other.
+
+    Raises:
+        NotFound: it does not exist or lies outside the scope.
+    """
+    request = session.get(AirlockRequest, existing_id(request_id))
+    if request is None or request.project_id not in scope:
+        raise NotFound
+    if lock:
+        session.exec(select(Project.id).where(Project.id == request.project_id).with_for_update()).one()
+        session.refresh(request, with_for_update=True)
+    return request
+
+
+def request_resource(session: Session, actor: Actor, request: AirlockRequest) -> Resource:
+    """Return what rules may know of a request when `actor` wants something of it."""
+    export = request.direction is Direction.INGRESS or may_export(
+        session, request.project_id, actor.person_id
+    )
+    return Resource(
+        kind=KIND,
+        id=request.id,
+        project_id=request.project_id,
+        author_id=request.author_id,
+        ever_members=ever_members(session, request.project_id),
+        may_export=export,
+        in_review=request.submitted_at is not None,
+    )
+
+
+def reach_request(
+    session: Session, actor: Actor, action: Action, request_id: str, *, lock: bool = False
+) -> AirlockRequest:
+    """Return a request on which `actor` may do `action`: look it up, then ask the rule.
+
+    Raises:
+        NotFound: it does not exist, or the actor may not know that it does.
+        Denied: the rule says no.
+    """
+    request = find_request(session, EVERYTHING, request_id, lock=lock)
+    require(actor, action, request_resource(session, actor, request))
+    return request
+
+
+def files_of(session: Session, request_id: str) -> Sequence[AirlockFile]:
+    """Return the files of a request by name."""
+    return session.exec(
+        select(AirlockFile).where(AirlockFile.request_id == request_id).order_by(col(AirlockFile.name))
+    ).all()
+
+
+def subject_of(request: AirlockRequest) -> AuditSubject:
+    """Return the subject of audit records about a request."""
+    return AuditSubject(KIND, request.id, request.project_id)
