@@ -206,16 +206,8 @@ def verify_consistency(old: int, new: int, old_root: bytes, new_root: bytes, pro
         InvalidProof: it is not shown to.
     """
     _check_hashes([old_root, new_root, *proof])
-    if not 0 <= old <= new:
-        raise InvalidProof(f"A tree of {new} leaves did not grow from one of {old}.")
-    if (old == 0 and old_root != EMPTY_ROOT) or (new == 0 and new_root != EMPTY_ROOT):
-        raise InvalidProof("The root of an empty tree is the hash of nothing.")
-    if old in {0, new}:
-        if proof or (old == new and old_root != new_root):
-            raise InvalidProof("Two trees of one size have different roots, or a proof where none is needed.")
+    if not _needs_proof(old, new, old_root, new_root, proof):
         return
-    if not proof:
-        raise InvalidProof("The consistency proof is empty.")
     path = list(proof)
     if old & (old - 1) == 0:  # an exact power of two: the old root is itself a node of the new tree
         path.insert(0, old_root)
@@ -237,6 +229,21 @@ def verify_consistency(old: int, new: int, old_root: bytes, new_root: bytes, pro
         raise InvalidProof("The consistency proof is too short.")
     if not (hmac.compare_digest(fr, old_root) and hmac.compare_digest(sr, new_root)):
         raise InvalidProof("The log of the newer checkpoint does not continue the older one.")
+
+
+def _needs_proof(old: int, new: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]) -> bool:
+    """Settle the sizes that RFC 9162 leaves out (nothing, or nothing new); tell whether a proof is to be walked."""
+    if not 0 <= old <= new:
+        raise InvalidProof(f"A tree of {new} leaves did not grow from one of {old}.")
+    if (old == 0 and old_root != EMPTY_ROOT) or (new == 0 and new_root != EMPTY_ROOT):
+        raise InvalidProof("The root of an empty tree is the hash of nothing.")
+    if old not in {0, new}:
+        if not proof:
+            raise InvalidProof("The consistency proof is empty.")
+        return True
+    if proof or (old == new and old_root != new_root):
+        raise InvalidProof("Two trees of one size have different roots, or a proof where none is needed.")
+    return False
 
 
 def _split(count: int) -> int:
