@@ -17,8 +17,9 @@ _FOLDER = "pydicom/data/test_files"
 SLUG = "dicom-samples"
 TITLE = "DICOM sample images"
 DESCRIPTION = (
-    "Six real images as scanners wrote them: CT of the spine, two MR (one with a liver lesion), two ultrasound, "
-    "and a liver segmentation. Small, varied, with the headers that real data has."
+    "Six real images in the format of the scanners: CT of the spine, two MR (one with a liver lesion), two "
+    "ultrasound, and a liver segmentation. Small (some were cropped or downsized by pydicom's authors), varied, with "
+    "the headers that real data has."
 )
 LICENCE = (
     "pydicom's README of its test files says: \"I believe there is no restriction on using any of these files in "
@@ -73,7 +74,7 @@ FILES: tuple[DicomFile, ...] = (
         "MR",
         300,
         484,
-        "abdomen; the lesion in the liver is marked",
+        "abdomen with a lesion in the liver",
         "MR-SIEMENS-DICOM-WithOverlays.dcm of GDCM, cropped",
     ),
     DicomFile(
@@ -82,7 +83,7 @@ FILES: tuple[DicomFile, ...] = (
         "US",
         350,
         800,
-        "ultrasound, palette colour, text in the pixels",
+        "palette colour, text in the pixels",
         "OBXXXX1A.dcm of pydicom issue 205, cropped",
     ),
     DicomFile(
@@ -156,8 +157,9 @@ See `SOURCES-pydicom.txt` (origin of every file, GDCM's licence) and `LICENSE-py
 
 ## Care
 
-The headers were edited by the publishers, so names such as `CompressedSamples^CT1` are made up. Two ultrasound
-images show text *in the pixels* (a hospital, a date): removing header fields does not remove that.
+pydicom's authors say: "In some cases, the original files have been binary edited to replace anything that looks like
+a real patient name". Two ultrasound images show text *in the pixels* (a hospital, a date): removing header fields does
+not remove that.
 """
 
 

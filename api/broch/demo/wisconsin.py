@@ -30,18 +30,18 @@ CITATION = (
 )
 
 _MEASURES: tuple[tuple[str, str, str], ...] = (
-    ("radius", "pixel", "mean of distances from center to points on the perimeter"),
+    ("radius", "image scale", "mean of distances from center to points on the perimeter"),
     ("texture", "grey level", "standard deviation of gray-scale values"),
-    ("perimeter", "pixel", "perimeter of the nucleus"),
-    ("area", "pixel^2", "area of the nucleus"),
+    ("perimeter", "image scale", "perimeter of the nucleus"),
+    ("area", "image scale squared", "area of the nucleus"),
     ("smoothness", "", "local variation in radius lengths"),
     ("compactness", "", "perimeter^2 / area - 1.0"),
     ("concavity", "", "severity of concave portions of the contour"),
-    ("concave_points", "", "number of concave portions of the contour, as a share"),
+    ("concave_points", "", "number of concave portions of the contour"),
     ("symmetry", "", "symmetry of the nucleus"),
     ("fractal_dimension", "", "'coastline approximation' - 1"),
 )
-"""Name, unit, meaning as scikit-learn's description gives them (units: the image's own scale, not millimetres)."""
+"""Name, unit, meaning as scikit-learn's description gives them (it states no units; lengths are in the scale of the digitised image)."""
 
 _SUMMARIES: tuple[tuple[str, str], ...] = (
     ("mean", "mean over the nuclei of one image"),
@@ -84,7 +84,7 @@ def _dictionary() -> list[tuple[str, str, str, str]]:
         for summary, how in _SUMMARIES
         for measure, unit, meaning in _MEASURES
     ]
-    return [("diagnosis", "category", "", "malignant or benign, by biopsy"), *numbers]
+    return [("diagnosis", "category", "", "malignant or benign"), *numbers]
 
 
 def _readme() -> str:
@@ -105,6 +105,6 @@ See `SOURCE-scikit-learn.rst` and `LICENSE-scikit-learn.txt`.
 
 ## Care
 
-One row is one woman's biopsy. The table is open, but in this demo it is handled as if it were not: rows stay
+One row is one person's biopsy. The table is open, but in this demo it is handled as if it were not: rows stay
 inside, only aggregates over at least ten people are proposed for release.
 """
