@@ -9,7 +9,7 @@ from sqlmodel import Session, col, select
 
 from broch_core.actors import Actor, PlatformRole
 from broch_core.errors import Conflict, NotFound
-from broch_core.lifecycles import ProjectStatus
+from broch_core.lifecycles import ProjectStatus, VersionStatus
 from broch_core.tables.datasets import Dataset, DatasetVersion, ExportPermission, Grant
 from broch_core.tables.projects import Membership, Project
 
@@ -82,12 +82,17 @@ def ever_members(session: Session, project_id: str) -> frozenset[str]:
 def live_grants(
     session: Session, project_id: str, now: datetime
 ) -> list[tuple[Grant, DatasetVersion, Dataset]]:
-    """Return the grants of a project that hold now, each with its version and dataset."""
+    """Return the grants of a project that hold now, each with its version and dataset; of sealed versions only."""
     rows = session.exec(
         select(Grant, DatasetVersion, Dataset)
         .join(DatasetVersion, col(DatasetVersion.id) == Grant.version_id)
         .join(Dataset, col(Dataset.id) == DatasetVersion.dataset_id)
-        .where(Grant.project_id == project_id, col(Grant.revoked_at).is_(None), Grant.until >= now.date())
+        .where(
+            Grant.project_id == project_id,
+            col(Grant.revoked_at).is_(None),
+            Grant.until >= now.date(),
+            DatasetVersion.status == VersionStatus.SEALED,
+        )
         .order_by(Dataset.slug)
     )
     return list(rows)

@@ -52,6 +52,8 @@ class DatasetVersion(SQLModel, table=True):
     total_bytes: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
     created_at: datetime = moment(default_factory=utc_now)
     sealed_at: datetime | None = moment(default=None)
+    verified_at: datetime | None = moment(default=None)
+    """When its bytes were last read again and fitted the manifest."""
     suspended_reason: str | None = Field(default=None, max_length=500)
 
 

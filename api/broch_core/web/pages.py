@@ -95,7 +95,7 @@ class Pages:
         href: str,
         text: str | None = None,
         *,
-        kind: str = "success",
+        kind: str = "ok",
         undo: Mapping[str, Any] | None = None,
     ) -> Response:
         """Send the browser to one of our own pages, with a word about what happened and, where it can be had, an undo.
@@ -103,7 +103,7 @@ class Pages:
         Args:
             href: path on this origin.
             text: what happened.
-            kind: `success`, `info`, `warning` or `error`.
+            kind: a tone: `ok`, `info`, `warn` or `bad`.
             undo: `{"action": path, "label": str, "fields": {name: value}}`.
         """
         response = RedirectResponse(href, 303)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import structlog
 from fastapi import FastAPI, Request
@@ -24,6 +25,7 @@ TYPE_BASE = "https://broch.dev/problems/"
 MEDIA_TYPE = "application/problem+json"
 _FACT_TYPES = (str, int, float, bool)
 _MOST_FIELD_ERRORS = 20
+_LONGEST_WAY_BACK = 2000
 
 
 class Problem(BaseModel):
@@ -59,8 +61,12 @@ def _wants_page(request: Request) -> bool:
 async def _answer(request: Request, problem: Problem, extra: dict[str, object] | None = None) -> Response:
     if _wants_page(request):
         pages: Pages = request.app.state.services[Pages]
+        shown = problem.model_dump() | {
+            "next": [problem.remedy] if problem.remedy else [],
+            "request_id": getattr(request.state, "request_id", None) or "none",
+        }
         return await run_in_threadpool(
-            pages.render, request, "error.html", {"problem": problem.model_dump()}, status=problem.status
+            pages.render, request, "error.html", {"problem": shown}, status=problem.status
         )
     headers = {"WWW-Authenticate": "Bearer"} if problem.status == Unauthenticated.status else None
     body = problem.model_dump(exclude_none=True) | (extra or {})
@@ -76,7 +82,9 @@ async def _domain_error(request: Request, error: Exception) -> Response:
             denials: DenialLog = request.app.state.services[DenialLog]
             await run_in_threadpool(denials.note, actor.person_id, str(error.facts["action"]), resource)
     if isinstance(error, Unauthenticated) and _wants_page(request):
-        return RedirectResponse("/sign-in", 303)
+        back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        safe = request.method == "GET" and len(back) <= _LONGEST_WAY_BACK
+        return RedirectResponse(f"/sign-in?next={quote(back, safe='')}" if safe else "/sign-in", 303)
     problem = Problem(
         type=TYPE_BASE + error.kind,
         title=error.title,
