@@ -6,7 +6,7 @@
   /** Show a short message; kind is ok, info, warn or bad. */
   function toast(text, kind) {
     const box = document.querySelector("[data-toasts]");
-    if (!box) return;
+    if (!box || [...box.children].some((line) => line.textContent === text)) return;
     const line = document.createElement("div");
     line.className = `callout tone-${kind}`;
     const body = document.createElement("div");
@@ -64,9 +64,20 @@
     if (counter) counter.textContent = `${area.maxLength - area.value.length} of ${area.maxLength} characters left`;
   });
 
+  /** Say above a viewer frame which file it is about to show. */
+  function show(form) {
+    const frame = document.getElementsByName(form.target)[0];
+    frame?.toggleAttribute("data-open", true);
+    frame?.closest(".viewer")?.scrollIntoView({ block: "nearest" });
+    const name = frame?.closest(".viewer")?.querySelector("[data-viewer-name]");
+    const file = form.closest("[data-key-item]")?.querySelector(".name");
+    if (name && file) name.textContent = file.textContent;
+  }
+
   // A second press of a button must not send a form twice; forms into a frame may be sent again.
   document.addEventListener("submit", (event) => {
     const form = event.target;
+    if (form.target) show(form);
     if (form.target || form.method === "get") return;
     if (form.dataset.sent) event.preventDefault();
     form.dataset.sent = "yes";
