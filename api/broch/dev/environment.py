@@ -176,7 +176,9 @@ def fill(root: Path, env: Path, *, dev: bool) -> None:
     extra |= uv_settings(pip_settings(listing.stdout), os.environ)
     # Compiled now, because services without root and notebooks in sandboxes cannot write beside the source.
     sync = [uv, "pip", "sync", "--python", python, "--compile-bytecode", "--require-hashes", "--no-build"]
-    run("installing the locked packages", [*sync, lock], cwd=root, extra=extra)
+    # On a terminal uv shows progress bars, and names what it installed; a log needs neither.
+    quiet = [] if sys.stderr.isatty() else ["--quiet"]
+    run("installing the locked packages", [*sync, *quiet, lock], cwd=root, extra=extra)
     # After the sync, which removes what the lock does not name.
     editable = [
         uv,

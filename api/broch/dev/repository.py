@@ -12,7 +12,7 @@ _MACHINE = re.compile(
     # Home and work folders. Workspaces have the same made-up user everywhere: /home/researcher.
     r"(?<![\w./-])/(?:root|work|Users|home(?!/researcher\b)/[\w.-]+)/[\w.]"
     # Where one person's pip finds packages.
-    r"|--(?:extra-)?index-url[= ]|--find-links[= ]|(?:^|[\s_-])index[-_]url\s*=|://\S+/simple\b"
+    r"|--(?:extra-)?index-url[= ]|--find-links[= ]|(?:^|[\s_-])index[-_]url\s*=|://[^\s/]+/(?:\S+/)?simple\b"
     r"|files\.pythonhosted\.org|registry\.npmjs\.org|registry\.yarnpkg\.com|conda\.anaconda\.org"
 )
 ALLOWED_HERE = re.compile(r"machine-path: \S")
