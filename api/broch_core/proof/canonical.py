@@ -24,6 +24,8 @@ def canonical(value: object) -> bytes:
         return rfc8785.dumps(_plain(value))
     except rfc8785.CanonicalizationError as error:
         raise NotCanonical(f"This value has no canonical JSON form: {error}.") from error
+    except UnicodeError as error:  # the package lets a lone surrogate in a key through to its sorting
+        raise NotCanonical("This value holds a text that is not Unicode.") from error
     except RecursionError as error:
         raise NotCanonical("This value is nested too deeply.") from error
 
