@@ -7,11 +7,11 @@ from enum import IntEnum, StrEnum
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.counts import count
 
 from broch_core.proof.canonical import canonical
 from broch_core.proof.encoding import from_base64, moment, read_json
 from broch_core.proof.errors import Malformed, NotCanonical
+from support.counts import count
 
 INTEGERS = st.integers(-(2**53) + 1, 2**53 - 1)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

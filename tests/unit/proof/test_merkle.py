@@ -6,7 +6,6 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.counts import count
 
 from broch_core.proof.errors import InvalidProof
 from broch_core.proof.merkle import (
@@ -18,6 +17,7 @@ from broch_core.proof.merkle import (
     verify_consistency,
     verify_inclusion,
 )
+from support.counts import count
 
 # The vectors of Certificate Transparency's reference implementation (also in Trillian): leaves, roots, proofs.
 LEAVES = [
@@ -229,7 +229,7 @@ def test_a_forked_log_has_no_consistency_proof_to_the_old_one():
 
 
 class Counting(MemoryNodes):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.reads = self.writes = self.nodes_read = 0
         self.broken = False
@@ -241,7 +241,7 @@ class Counting(MemoryNodes):
 
     def write(self, nodes):
         if self.broken:
-            raise OSError
+            raise OSError("full")
         self.writes += 1
         super().write(nodes)
 
@@ -266,7 +266,7 @@ def test_a_store_that_fails_leaves_the_tree_as_it_was():
     tree = MerkleTree(store)
     tree.append(HASHES[:3])
     store.broken = True
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="full"):
         tree.append(HASHES[3:])
     assert (tree.size, tree.root().hex()) == (3, ROOTS[3])
     store.broken = False

@@ -7,7 +7,6 @@ import stat
 from datetime import timedelta
 
 import pytest
-from unit.proof.release_world import NOW, ORIGIN, World, make_signer
 
 from broch_core.proof import (
     BadSignature,
@@ -26,6 +25,7 @@ from broch_core.proof import (
     verify_envelope,
 )
 from broch_core.proof.dsse import pae
+from unit.proof.release_world import NOW, ORIGIN, World, make_signer
 
 HOUR = timedelta(hours=1)
 
