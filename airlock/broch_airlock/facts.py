@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlmodel import Session, col, select
 
@@ -14,6 +14,7 @@ from broch_core.errors import NotFound
 from broch_core.ids import existing_id
 from broch_core.rules import Resource, require
 from broch_core.scope import EVERYTHING, ProjectScope, ever_members, may_export
+from broch_core.store.unit import Change
 from broch_core.tables.projects import Project
 
 KIND = "airlock request"
@@ -84,3 +85,23 @@ def files_of(session: Session, request_id: str) -> Sequence[AirlockFile]:
 def subject_of(request: AirlockRequest) -> AuditSubject:
     """Return the subject of audit records about a request."""
     return AuditSubject(KIND, request.id, request.project_id)
+
+
+def audit_move(
+    change: Change,
+    actor_id: str,
+    action: Action | str,
+    request: AirlockRequest,
+    *,
+    facts: Mapping[str, object] | None = None,
+    personal: Mapping[str, str] | None = None,
+) -> str:
+    """Record a move along the life cycle, after `change.advance`; return the record's id.
+
+    Its facts carry the new `status` and the `turn`. The timeline that people see is made of these records alone:
+    what one reviewer decided while the other has not must never be recorded with a status.
+    """
+    moved = {"status": request.status.value, "turn": request.turn}
+    return change.audit(
+        actor_id, action, subject_of(request), facts={**moved, **(facts or {})}, personal=personal
+    )

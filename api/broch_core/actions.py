@@ -49,6 +49,7 @@ class Action(StrEnum):
     AIRLOCK_UPLOAD = "airlock:upload"
     AIRLOCK_SUBMIT = "airlock:submit"
     AIRLOCK_WITHDRAW = "airlock:withdraw"
+    AIRLOCK_COMMENT = "airlock:comment"
     AIRLOCK_QUEUE = "airlock:queue"
     AIRLOCK_FILE_VIEW = "airlock:file-view"
     AIRLOCK_FILE_DECIDE = "airlock:file-decide"

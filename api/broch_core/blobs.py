@@ -46,6 +46,9 @@ class Blobs(Protocol):
     def move(self, project_id: str, sha256: str, source: BlobClass, target: BlobClass) -> None:
         """Move a blob to another class; done already is done."""
 
+    def copy(self, project_id: str, sha256: str, source: BlobClass, target: BlobClass) -> None:
+        """Put a blob into another class too; done already is done."""
+
     def delete(self, project_id: str, class_: BlobClass, sha256: str) -> None:
         """Delete a blob; done already is done."""
 
@@ -148,6 +151,32 @@ class FolderBlobs:
             return
         sync_folder(goal.parent)
         sync_folder(origin.parent)
+
+    def copy(self, project_id: str, sha256: str, source: BlobClass, target: BlobClass) -> None:
+        """Put a blob into another class too (one inode: blobs never change); done already is done.
+
+        Raises:
+            NotFound: it is in neither class.
+        """
+        goal = self.path(project_id, target, sha256)
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(self.path(project_id, source, sha256), goal)
+        except FileExistsError:
+            return
+        except FileNotFoundError:
+            if not goal.exists():
+                raise NotFound("The bytes of this file are no longer kept.") from None
+            return
+        sync_folder(goal.parent)
+
+    def adopt(self, path: Path, project_id: str, class_: BlobClass, sha256: str) -> None:
+        """Take over a complete, synced file of this file system whose SHA-256 the caller has worked out."""
+        target = self.path(project_id, class_, sha256)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.chmod(0o440)
+        path.rename(target)
+        sync_folder(target.parent)
 
     def delete(self, project_id: str, class_: BlobClass, sha256: str) -> None:
         """Delete a blob; done already is done."""

@@ -195,6 +195,7 @@ RULES: dict[Action, Rule] = {
     Action.AIRLOCK_UPLOAD: _author,
     Action.AIRLOCK_SUBMIT: _submit,
     Action.AIRLOCK_WITHDRAW: _author,
+    Action.AIRLOCK_COMMENT: _read_request,
     Action.AIRLOCK_QUEUE: _role(PlatformRole.REVIEWER, what="Only airlock reviewers have a review queue."),
     Action.AIRLOCK_FILE_VIEW: may_review,
     Action.AIRLOCK_FILE_DECIDE: may_review,

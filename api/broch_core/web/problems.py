@@ -68,7 +68,9 @@ async def _answer(request: Request, problem: Problem, extra: dict[str, object] |
         return await run_in_threadpool(
             pages.render, request, "error.html", {"problem": shown}, status=problem.status
         )
-    headers = {"WWW-Authenticate": "Bearer"} if problem.status == Unauthenticated.status else None
+    headers = dict(getattr(request.state, "answer_headers", {}))  # what a protocol (tus) wants on errors too
+    if problem.status == Unauthenticated.status:
+        headers["WWW-Authenticate"] = "Bearer"
     body = problem.model_dump(exclude_none=True) | (extra or {})
     return JSONResponse(body, problem.status, headers, MEDIA_TYPE)
 

@@ -106,6 +106,10 @@ class Router:
         """Register a HEAD route."""
         return self._add("HEAD", path, action, options)
 
+    def options(self, path: str, *, action: Action, **options: Any) -> Callable[[T], T]:
+        """Register an OPTIONS route."""
+        return self._add("OPTIONS", path, action, options)
+
     def post(self, path: str, *, action: Action, **options: Any) -> Callable[[T], T]:
         """Register a POST route."""
         return self._add("POST", path, action, options)
