@@ -21,7 +21,7 @@ class Cause(StrEnum):
     FAILED = "failed"
 
 
-class SandboxUnavailable(RuntimeError):  # noqa: N818 (the state is the name: nothing went wrong, it is not there)
+class SandboxUnavailable(RuntimeError):
     """No sandbox, therefore no workspace and no check: Broch never runs either without one.
 
     Args:

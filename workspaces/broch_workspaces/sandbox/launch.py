@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from typing import IO
 
-from broch_workspaces.sandbox import seccomp
+from broch_workspaces.sandbox import gate, seccomp
 from broch_workspaces.sandbox.errors import Cause, SandboxUnavailable
 from broch_workspaces.sandbox.profile import Limits, SandboxProfile, bwrap_arguments, encode_arguments
 
@@ -61,7 +61,7 @@ def start(
     argv: Sequence[str],
     *,
     pass_fds: Sequence[int] = (),
-    stdin: Stream = subprocess.DEVNULL,
+    with_stdin: bool = False,
     stdout: Stream = subprocess.PIPE,
     stderr: Stream = subprocess.STDOUT,
     before_run: Callable[[int], None] | None = None,
@@ -76,7 +76,7 @@ def start(
         profile: what the sandbox is made of.
         argv: the command inside, absolute path first.
         pass_fds: descriptors that stay open inside under the same numbers: pipes, sockets, memory files.
-        stdin: as for `subprocess.Popen`; nothing by default.
+        with_stdin: give the command a pipe, `Popen.stdin`; nothing to read by default.
         stdout: a pipe by default. Never a log file: it could be reopened for writing through /proc.
         stderr: joined to stdout by default.
         before_run: called with the pid of the sandbox's first process before it runs anything (to put it in a cgroup).
@@ -93,7 +93,7 @@ def start(
             Cause.NO_BUBBLEWRAP, "bubblewrap is not installed.", "Run: sudo apt-get install bubblewrap"
         )
     streams = [
-        stream if isinstance(stream, int) else stream.fileno() for stream in (stdin, stdout, stderr) if stream
+        stream if isinstance(stream, int) else stream.fileno() for stream in (stdout, stderr) if stream
     ]
     for fd in (*pass_fds, *streams):
         if fd >= 0:  # the negative ones are subprocess.PIPE, DEVNULL, STDOUT
@@ -114,11 +114,11 @@ def start(
         try:
             arguments = own(_memory_file(encode_arguments(bwrap_arguments(profile, fds))))
             process = subprocess.Popen(
-                [executable, "--args", str(arguments), "--", *argv],
+                [executable, "--args", str(arguments), "--", *gate.gated(argv, keep_stdin=with_stdin)],
                 env=_OUTER_ENVIRONMENT,
                 cwd="/",
                 pass_fds=[arguments, *fds.values(), *pass_fds],
-                stdin=stdin,
+                stdin=subprocess.PIPE,
                 stdout=stdout,
                 stderr=stderr,
                 start_new_session=True,
@@ -132,6 +132,9 @@ def start(
             if before_run is not None:
                 before_run(pid)
             os.write(block_write, b"1")
+            if not gate.wait_until_bound(process.pid, pid):
+                raise _failed(process)  # noqa: TRY301 (what was started is ended below)
+            _give_the_word(process, keep=with_stdin)
         except BaseException:
             _end(process)
             raise
@@ -156,9 +159,22 @@ def _child_pid(info: int, process: subprocess.Popen[bytes]) -> int:
         text += chunk
         with contextlib.suppress(ValueError):
             return int(json.loads(text)["child-pid"])
-    raise SandboxUnavailable(
+    raise _failed(process)
+
+
+def _failed(process: subprocess.Popen[bytes]) -> SandboxUnavailable:
+    return SandboxUnavailable(
         Cause.FAILED, f"bubblewrap could not make the sandbox{_last_words(process)}.", "Run: broch doctor"
     )
+
+
+def _give_the_word(process: subprocess.Popen[bytes], *, keep: bool) -> None:
+    assert process.stdin is not None  # noqa: S101 (it is always a pipe)
+    process.stdin.write(gate.WORD)
+    process.stdin.flush()
+    if not keep:
+        process.stdin.close()
+        process.stdin = None
 
 
 def _set_limits(pid: int, limits: Limits) -> None:

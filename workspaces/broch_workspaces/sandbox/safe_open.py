@@ -25,11 +25,11 @@ _CHUNK = 1 << 20
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class UnsafePath(PermissionError):  # noqa: N818 (it says what the path is)
+class UnsafePath(PermissionError):
     """The name leads out of the folder, through a link, or to something that is not a plain file."""
 
 
-class FileTooLarge(OSError):  # noqa: N818
+class FileTooLarge(OSError):
     """The file is longer than the caller takes, now or while it was read."""
 
 
