@@ -48,6 +48,7 @@ class Change:
         record, row = new_record(actor_id, str(action), subject, facts=facts or {}, personal=personal or {})
         self.session.add(record)
         if row is not None:
+            self.session.flush()  # the texts refer to the record
             self.session.add(row)
         self._records += 1
         return record.id

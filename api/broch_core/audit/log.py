@@ -1,0 +1,192 @@
+"""The audit log as a tree: the sequencer numbers committed records, hashes them into it and signs a checkpoint.
+
+Records are written in the transaction of the change, not yet numbered; one sequencer appends them within a second, as
+Trillian and Tessera do. Numbers follow the order of ids, which follow time; whoever commits later is numbered later.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from sqlmodel import Session, col, func, select, text, update
+
+from broch_core.audit.nodes import DatabaseNodes
+from broch_core.audit.record import leaf_of
+from broch_core.audit.tables import AuditCheckpoint, AuditRecord
+from broch_core.audit.verification import VerifyResult, verify_history
+from broch_core.clock import utc_now
+from broch_core.errors import Conflict, NotFound
+from broch_core.proof import (
+    Checkpoint,
+    KeyFolder,
+    MerkleTree,
+    Purpose,
+    leaf_hash,
+    sign_checkpoint,
+)
+from broch_core.store.unit import Store
+
+log = structlog.get_logger()
+
+BATCH = 5000
+"""Most records in one transaction of the sequencer."""
+TICK_SECONDS = 0.5
+_LOCK_KEY = 0x62726F6368
+"""Advisory lock of the sequencer on PostgreSQL ("broch")."""
+
+
+@dataclass(frozen=True)
+class InclusionProof:
+    """Everything that shows a record to be in the log."""
+
+    leaf: bytes
+    index: int
+    size: int
+    hashes: tuple[bytes, ...]
+    checkpoint: str
+    """Signed note of the tree of `size` leaves."""
+
+
+class AuditLog:
+    """The log of one Broch."""
+
+    def __init__(self, store: Store, keys: KeyFolder, origin: str) -> None:
+        self._store = store
+        self._keys = keys
+        self._origin = origin
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._loop, name="sequencer", daemon=True)
+        store.after_commit(self._wake.set)
+
+    @property
+    def origin(self) -> str:
+        """Name of the log in its checkpoints."""
+        return self._origin
+
+    def start(self) -> None:
+        """Begin to sequence in a thread of its own."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Number what is left and end."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join(timeout=30)
+
+    def sequence(self) -> int:
+        """Number every committed record and sign a checkpoint; return how many were new."""
+        total = 0
+        while True:
+            count = self._batch()
+            total += count
+            if count < BATCH:
+                return total
+
+    def latest(self) -> str | None:
+        """Return the newest signed checkpoint."""
+        with self._store.read() as session:
+            return session.exec(
+                select(AuditCheckpoint.note).order_by(col(AuditCheckpoint.size).desc()).limit(1)
+            ).first()
+
+    def oldest_unnumbered(self) -> datetime | None:
+        """Return when the oldest record that has no number was written."""
+        with self._store.read() as session:
+            return session.exec(
+                select(AuditRecord.at).where(col(AuditRecord.seq).is_(None)).order_by(AuditRecord.id).limit(1)
+            ).first()
+
+    def proof(self, record_id: str) -> InclusionProof:
+        """Prove that a record is in the log of the newest checkpoint.
+
+        Raises:
+            NotFound: there is no such record.
+            Conflict: it has not been numbered yet.
+        """
+        with self._store.read() as session:
+            record = session.get(AuditRecord, record_id)
+            if record is None:
+                raise NotFound
+            checkpoint = session.exec(
+                select(AuditCheckpoint).order_by(col(AuditCheckpoint.size).desc()).limit(1)
+            ).first()
+            if record.seq is None or checkpoint is None:
+                raise Conflict("The record has no number yet.", remedy="Try again in a second.")
+            tree = MerkleTree(DatabaseNodes(session), checkpoint.size)
+            return InclusionProof(
+                leaf=leaf_of(record),
+                index=record.seq,
+                size=checkpoint.size,
+                hashes=tuple(tree.inclusion_proof(record.seq)),
+                checkpoint=checkpoint.note,
+            )
+
+    def consistency(self, old: int, new: int | None = None) -> list[bytes]:
+        """Prove that the log of `old` leaves is a prefix of the newer one.
+
+        Raises:
+            InvalidProof: there are no such sizes.
+        """
+        with self._store.read() as session:
+            return MerkleTree(DatabaseNodes(session), _size(session)).consistency_proof(old, new)
+
+    def verify(self) -> VerifyResult:
+        """Recompute every leaf and the tree from the records, and hold them against the newest checkpoint."""
+        with self._store.read() as session:
+            return verify_history(session, self._origin, self._keys.trust())
+
+    def _batch(self) -> int:
+        with self._store.write(housekeeping=True) as change:
+            session = change.session
+            if not self._store.single_process:
+                session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
+            records = session.exec(
+                select(AuditRecord)
+                .where(col(AuditRecord.seq).is_(None))
+                .order_by(AuditRecord.id)
+                .limit(BATCH)
+            ).all()
+            if not records:
+                return 0
+            size = _size(session)
+            tree = MerkleTree(DatabaseNodes(session), size)
+            hashes = [leaf_hash(leaf_of(record)) for record in records]
+            tree.append(hashes)
+            session.connection().execute(
+                update(AuditRecord)
+                .where(col(AuditRecord.id) == text(":record"))
+                .values(seq=text(":seq"), leaf_hash=text(":leaf")),
+                [
+                    {"record": record.id, "seq": size + n, "leaf": leaf.hex()}
+                    for n, (record, leaf) in enumerate(zip(records, hashes, strict=True))
+                ],
+            )
+            now = utc_now()
+            checkpoint = Checkpoint(self._origin, tree.size, tree.root())
+            note = sign_checkpoint(checkpoint, [self._keys.signer(Purpose.CHECKPOINT, now)])
+            session.add(AuditCheckpoint(size=tree.size, at=now, note=note))
+            return len(records)
+
+    def _loop(self) -> None:
+        while not self._stopping:
+            self._wake.wait(TICK_SECONDS)
+            self._wake.clear()
+            try:
+                with self._store.read() as session:
+                    waiting = session.exec(
+                        select(AuditRecord.id).where(col(AuditRecord.seq).is_(None)).limit(1)
+                    ).first()
+                if waiting is not None:  # an idle sequencer must not take the write lock
+                    self.sequence()
+            except Exception:
+                log.exception("sequencer.failed")
+                self._wake.wait(TICK_SECONDS)
+
+
+def _size(session: Session) -> int:
+    last = session.exec(select(func.max(AuditRecord.seq))).one()
+    return 0 if last is None else last + 1

@@ -1,0 +1,148 @@
+"""A small world for service tests: a fresh database with triggers, people and a project, in one line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlmodel import SQLModel, text
+
+import broch_airlock.tables
+from broch_core.actors import Actor, PlatformRole, ProjectRole
+from broch_core.audit.log import AuditLog
+from broch_core.audit.triggers import postgresql_triggers, sqlite_triggers
+from broch_core.clock import utc_now
+from broch_core.lifecycles import ProjectStatus, VersionStatus
+from broch_core.proof import KeyFolder
+from broch_core.settings import Settings
+from broch_core.store.engine import make_engine
+from broch_core.store.unit import Store
+from broch_core.tables.datasets import Dataset, DatasetVersion, ExportPermission, Grant
+from broch_core.tables.people import Person, PersonRole
+from broch_core.tables.projects import Membership, Project
+from broch_core.web.sessions import Sessions, actor_of
+
+ORIGIN = "broch.test/log"
+__all__ = ["ORIGIN", "World", "make_world"]
+assert broch_airlock.tables  # its tables belong to the metadata
+
+
+@dataclass
+class World:
+    """Everything a service test needs."""
+
+    folder: Path
+    settings: Settings
+    store: Store
+    sessions: Sessions
+    keys: KeyFolder
+    audit_log: AuditLog
+    people: dict[str, Person] = field(default_factory=dict)
+    project: Project = field(
+        default_factory=lambda: Project(
+            slug="x", name="x", starts_on=utc_now().date(), ends_on=utc_now().date()
+        )
+    )
+
+    def actor(self, handle: str) -> Actor:
+        """Return a person's actor with the rights of now."""
+        with self.store.read() as session:
+            return actor_of(session, self.people[handle], utc_now())
+
+    def token(self, handle: str) -> str:
+        """Sign a person in; return the bearer token."""
+        return self.sessions.start(handle, kind="cli").token
+
+    def headers(self, handle: str) -> dict[str, str]:
+        """Return the headers of a signed-in caller of the API."""
+        return {"Authorization": f"Bearer {self.token(handle)}"}
+
+    def add(self, *rows: SQLModel) -> None:
+        """Put rows straight into the database."""
+        with self.store.write(housekeeping=True) as change:
+            change.session.add_all(rows)
+
+    def add_person(self, handle: str, *roles: PlatformRole) -> Person:
+        """Add somebody."""
+        person = Person(handle=handle, display_name=handle.title())
+        self.add(person)
+        self.add(*(PersonRole(person_id=person.id, role=role) for role in roles))
+        self.people[handle] = person
+        return person
+
+    def add_project(self, slug: str, *members: str, status: ProjectStatus = ProjectStatus.ACTIVE) -> Project:
+        """Add a project that runs for a year, with members."""
+        today = datetime.now(UTC).date()
+        project = Project(
+            slug=slug,
+            name=slug.title(),
+            status=status,
+            starts_on=today - timedelta(days=1),
+            ends_on=today + timedelta(days=365),
+        )
+        self.add(project)
+        self.add(
+            *(
+                Membership(project_id=project.id, person_id=self.people[m].id, role=ProjectRole.RESEARCHER)
+                for m in members
+            )
+        )
+        return project
+
+    def grant(self, project: Project, slug: str, *exporters: str, owner: str = "owen") -> Dataset:
+        """Grant a sealed one-version dataset to a project; let `exporters` export from it."""
+        dataset = Dataset(slug=slug, title=slug.title(), owner_id=self.people[owner].id)
+        self.add(dataset)
+        version = DatasetVersion(
+            dataset_id=dataset.id, number=1, status=VersionStatus.SEALED, sealed_at=utc_now()
+        )
+        self.add(version)
+        owner_id = self.people[owner].id
+        self.add(
+            Grant(project_id=project.id, version_id=version.id, until=project.ends_on, given_by=owner_id),
+            *(
+                ExportPermission(
+                    project_id=project.id,
+                    dataset_id=dataset.id,
+                    person_id=self.people[p].id,
+                    given_by=owner_id,
+                )
+                for p in exporters
+            ),
+        )
+        return dataset
+
+
+def make_world(folder: Path, url: str | None = None) -> World:
+    """Make a world: admin ada, steward stella, asset owner owen, reviewers rita, ravi and rosa, researchers ruth and
+    robin in the project `alpha` (with the dataset `cohort`, ruth may export), and stranger sam in the project `beta`.
+
+    Args:
+        folder: an empty folder for its files.
+        url: an empty database; SQLite in the folder if none is given.
+    """
+    settings = Settings(folder=folder, demo=True)
+    url = url or settings.store_url()
+    owner = make_engine(url, owner=True)
+    SQLModel.metadata.create_all(owner)
+    with owner.begin() as connection:
+        for statement in sqlite_triggers() if owner.dialect.name == "sqlite" else postgresql_triggers():
+            connection.execute(text(statement))
+    owner.dispose()
+    store = Store(make_engine(url))
+    sessions = Sessions(store, b"test secret of thirty-two bytes..", settings.session_lifetime)
+    keys = KeyFolder(folder / "keys", ORIGIN)
+    keys.create(utc_now())
+    world = World(folder, settings, store, sessions, keys, AuditLog(store, keys, ORIGIN))
+    world.add_person("ada", PlatformRole.ADMIN)
+    world.add_person("stella", PlatformRole.STEWARD)
+    world.add_person("owen", PlatformRole.ASSET_OWNER)
+    for handle in ("rita", "ravi", "rosa"):
+        world.add_person(handle, PlatformRole.REVIEWER)
+    for handle in ("ruth", "robin", "sam"):
+        world.add_person(handle)
+    world.project = world.add_project("alpha", "ruth", "robin")
+    world.grant(world.project, "cohort", "ruth")
+    world.add_project("beta", "sam")
+    return world
