@@ -1,0 +1,1 @@
+"""Review: two independent reviewers decide on every file, blind to each other until both have."""
