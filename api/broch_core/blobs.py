@@ -107,6 +107,8 @@ class FolderBlobs:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self.uploads = root / "uploads"
+        """Unfinished resumable uploads; they outlive a restart, unlike `temporary`."""
         self.temporary = root / "tmp"
         self.temporary.mkdir(parents=True, exist_ok=True, mode=0o700)
 
@@ -171,11 +173,15 @@ class FolderBlobs:
         sync_folder(goal.parent)
 
     def adopt(self, path: Path, project_id: str, class_: BlobClass, sha256: str) -> None:
-        """Take over a complete, synced file of this file system whose SHA-256 the caller has worked out."""
+        """Make a complete, synced file of this file system a blob; the caller worked out its SHA-256.
+
+        The file keeps its old name too, so that a crash before the caller has noted the blob loses nothing; the
+        caller removes that name, and writes to the file no more.
+        """
         target = self.path(project_id, class_, sha256)
         target.parent.mkdir(parents=True, exist_ok=True)
-        path.chmod(0o440)
-        path.rename(target)
+        with suppress(FileExistsError):
+            os.link(path, target)
         sync_folder(target.parent)
 
     def delete(self, project_id: str, class_: BlobClass, sha256: str) -> None:
