@@ -1,0 +1,1 @@
+"""Datasets, their immutable versions, grants to projects and permissions to export."""

@@ -1,0 +1,176 @@
+"""Reading every byte of a sealed version again. What does not fit suspends the version and its grants at once."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlmodel import col, select, update
+
+from broch_api.datasets.catalogue import files_of, find_version, manifest_of
+from broch_api.datasets.folder import VersionFolders
+from broch_api.datasets.schemas import VerifyView
+from broch_api.projects.effects import stop_workspaces
+from broch_core.actions import Action
+from broch_core.actors import SYSTEM, Actor
+from broch_core.audit.record import AuditSubject
+from broch_core.blobs import CHUNK
+from broch_core.clock import utc_now
+from broch_core.errors import Conflict
+from broch_core.lifecycles import VERSION, VersionEvent, VersionStatus
+from broch_core.rules import Resource, require
+from broch_core.store.unit import Store
+from broch_core.tables.datasets import Dataset, DatasetFile, DatasetVersion, Grant, GrantKind
+
+VERIFIED = "version:verified"
+SUSPENDED = "version:suspended"
+"""Audit actions of what Broch does by itself."""
+_LONGEST_REASON = 500
+
+
+class VersionVerifier:
+    """Reads versions again: by a schedule, or because a steward asks."""
+
+    def __init__(self, store: Store, folders: VersionFolders) -> None:
+        self._store = store
+        self._folders = folders
+        self._busy: set[str] = set()
+        self._lock = threading.Lock()
+
+    def verify(self, actor: Actor, version_id: str) -> VerifyView:
+        """Read a version again because somebody asks.
+
+        Raises:
+            Denied: the actor is no data steward.
+            NotFound: there is no such version.
+            Conflict: it is not sealed, or is being read at this moment.
+        """
+        require(actor, Action.VERSION_SEAL, Resource("version", version_id))
+        return self.verify_version(version_id, actor_id=actor.person_id)
+
+    def verify_version(self, version_id: str, *, actor_id: str = SYSTEM) -> VerifyView:
+        """Read every byte of a sealed version again; on a mismatch suspend it and stop the workspaces that see it.
+
+        Args:
+            version_id: which.
+            actor_id: who asked for it.
+
+        Raises:
+            NotFound: there is no such version.
+            Conflict: it is not sealed, or is being read at this moment.
+        """
+        with self._alone(version_id):
+            with self._store.read() as session:
+                row = find_version(session, version_id)
+                if row.status is not VersionStatus.SEALED:
+                    raise Conflict(
+                        f"Version {row.number} is {row.status.value}: only a sealed one is verified."
+                    )
+                files = files_of(session, version_id)
+            result = self._compare(row, list(files))
+            self._note(row, result, actor_id)
+            return result
+
+    def due(self, limit: int = 10) -> list[str]:
+        """Return the sealed versions that were read longest ago, never read ones first."""
+        with self._store.read() as session:
+            return list(
+                session.exec(
+                    select(DatasetVersion.id)
+                    .where(DatasetVersion.status == VersionStatus.SEALED)
+                    .order_by(
+                        col(DatasetVersion.verified_at).asc().nulls_first(), col(DatasetVersion.id).asc()
+                    )
+                    .limit(limit)
+                )
+            )
+
+    @contextmanager
+    def _alone(self, version_id: str) -> Iterator[None]:
+        with self._lock:
+            if version_id in self._busy:
+                raise Conflict("The version is being verified at this moment.", remedy="Wait for its result.")
+            self._busy.add(version_id)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy.discard(version_id)
+
+    def _compare(self, row: DatasetVersion, files: list[DatasetFile]) -> VerifyView:
+        read, size = 0, 0
+        problem: str | None = None
+        if hashlib.sha256(manifest_of(files)).hexdigest() != row.manifest_sha256:
+            problem = "The list of files is not the one that was sealed."
+        for file in sorted(files, key=lambda one: one.path):
+            if problem is not None:
+                break
+            problem, got = self._read(row.id, file)
+            read, size = read + 1, size + got
+        if problem is None:
+            strays = set(self._folders.files(row.id)) - {file.path for file in files}
+            if strays:
+                problem = f"The file '{min(strays)}' was never part of the version."
+        return VerifyView(ok=problem is None, files=read, bytes=size, problem=problem)
+
+    def _read(self, version_id: str, file: DatasetFile) -> tuple[str | None, int]:
+        digest, size = hashlib.sha256(), 0
+        try:
+            with self._folders.open(version_id, file.path) as opened:
+                while data := opened.read(CHUNK):
+                    digest.update(data)
+                    size += len(data)
+        except FileNotFoundError:
+            return f"The file '{file.path}' is gone.", size
+        except OSError as error:
+            return f"The file '{file.path}' cannot be read: {error.strerror}.", size
+        if size != file.size:
+            return f"The file '{file.path}' has {size:,} bytes, not {file.size:,}.", size
+        if digest.hexdigest() != file.sha256:
+            return f"The file '{file.path}' has other bytes than those that were sealed.", size
+        return None, size
+
+    def _note(self, row: DatasetVersion, result: VerifyView, actor_id: str) -> None:
+        facts = {"files": result.files, "bytes": str(result.bytes), "asked_by": actor_id}
+        with self._store.write() as change:
+            session = change.session
+            if result.problem is None:
+                session.exec(
+                    update(DatasetVersion)
+                    .where(col(DatasetVersion.id) == row.id)
+                    .values(verified_at=utc_now())
+                    .execution_options(synchronize_session=False)
+                )
+                change.audit(SYSTEM, VERIFIED, AuditSubject("version", row.id), facts=facts)
+                return
+            session.add(row)
+            change.advance(
+                VERSION, row, VersionEvent.SUSPEND, suspended_reason=result.problem[:_LONGEST_REASON]
+            )
+            record = change.audit(
+                SYSTEM,
+                SUSPENDED,
+                AuditSubject("version", row.id),
+                facts=facts,
+                personal={"problem": result.problem},
+            )
+            slug = session.exec(select(Dataset.slug).where(Dataset.id == row.dataset_id)).one()
+            mounted = session.exec(
+                select(Grant.project_id)
+                .where(
+                    Grant.version_id == row.id,
+                    Grant.kind == GrantKind.MOUNT,
+                    col(Grant.revoked_at).is_(None),
+                    Grant.until >= utc_now().date(),
+                )
+                .distinct()
+            ).all()
+            for project_id in mounted:
+                stop_workspaces(
+                    change,
+                    cause=record,
+                    project_id=project_id,
+                    reason=f"The data in /data/{slug} no longer are what was sealed. A data steward looks into it.",
+                )

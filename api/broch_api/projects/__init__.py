@@ -1,0 +1,1 @@
+"""Projects, their life cycle and their members."""

@@ -1,0 +1,133 @@
+"""The register of projects: who sees which, their life cycle, what hangs on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlmodel import Session, col, select
+
+from broch_api.datasets.exports import permissions_of_project
+from broch_api.datasets.grants import grants_of_project
+from broch_api.projects.effects import stop_workspaces
+from broch_api.projects.members import members_of
+from broch_api.projects.schemas import ProjectCreate, ProjectDetail, ProjectView
+from broch_core.actions import Action
+from broch_core.actors import Actor
+from broch_core.audit.record import AuditSubject
+from broch_core.clock import utc_now
+from broch_core.errors import Conflict, Invalid
+from broch_core.lifecycles import PROJECT, ProjectEvent, ProjectStatus
+from broch_core.rules import Resource, require
+from broch_core.scope import find_project, scope_of
+from broch_core.store.unit import Store
+from broch_core.tables.projects import Project
+from broch_core.web.paging import Page, page_of
+
+ACTIONS: Mapping[ProjectEvent, Action] = {
+    ProjectEvent.ACTIVATE: Action.PROJECT_ACTIVATE,
+    ProjectEvent.FREEZE: Action.PROJECT_FREEZE,
+    ProjectEvent.THAW: Action.PROJECT_THAW,
+    ProjectEvent.END: Action.PROJECT_END,
+}
+_STOPPING: Mapping[ProjectEvent, str] = {
+    ProjectEvent.FREEZE: "The project is frozen.",
+    ProjectEvent.END: "The project has ended.",
+}
+
+
+class ProjectRegister:
+    """Lists, creates and moves projects."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def list(
+        self, actor: Actor, *, before: str | None, limit: int, slug: str | None = None
+    ) -> Page[ProjectView]:
+        """Return the projects that the actor may see, newest first."""
+        require(actor, Action.PROJECT_LIST)
+        query = select(Project).order_by(col(Project.id).desc()).limit(limit + 1)
+        if (seen := scope_of(actor).project_ids) is not None:
+            query = query.where(col(Project.id).in_(seen))
+        if before is not None:
+            query = query.where(Project.id < before)
+        if slug is not None:
+            query = query.where(Project.slug == slug)
+        with self._store.read() as session:
+            rows = session.exec(query).all()
+        return page_of(rows, limit, ProjectView.of, lambda project: project.id)
+
+    def detail(self, actor: Actor, project_id: str) -> ProjectDetail:
+        """Return a project with members, grants and permissions.
+
+        Raises:
+            NotFound: the actor may not know of it.
+        """
+        require(actor, Action.PROJECT_READ, Resource("project", project_id, project_id))
+        with self._store.read() as session:
+            return _detail(session, find_project(session, scope_of(actor), project_id))
+
+    def create(self, actor: Actor, body: ProjectCreate) -> ProjectView:
+        """Create a project in state `planned`.
+
+        Raises:
+            Denied: the actor is no platform admin.
+            Invalid: it would be over already.
+            Conflict: the slug is taken.
+        """
+        require(actor, Action.PROJECT_CREATE)
+        if body.ends_on < utc_now().date():
+            raise Invalid("The last day lies in the past.", field="ends_on")
+        with self._store.write() as change:
+            if change.session.exec(select(Project.id).where(Project.slug == body.slug)).first() is not None:
+                raise Conflict(f"There is a project '{body.slug}' already.", field="slug")
+            project = Project(**body.model_dump())
+            change.session.add(project)
+            change.audit(
+                actor.person_id,
+                Action.PROJECT_CREATE,
+                AuditSubject("project", project.id, project.id),
+                facts={"starts_on": str(project.starts_on), "ends_on": str(project.ends_on)},
+                personal={"slug": project.slug, "name": project.name, "purpose": project.purpose},
+            )
+        return ProjectView.of(project)
+
+    def move(self, actor: Actor, project_id: str, event: ProjectEvent) -> ProjectView:
+        """Move a project along its life cycle; freezing and ending stop every workspace in it.
+
+        Raises:
+            NotFound: the actor may not know of it.
+            Denied: the actor is no platform admin.
+            Conflict: the event does not fit the state, or its dates are over.
+        """
+        action = ACTIONS[event]
+        require(actor, action, Resource("project", project_id, project_id))
+        with self._store.write() as change:
+            project = find_project(change.session, scope_of(actor), project_id, lock=True)
+            before = project.status
+            after = PROJECT.after(before, event)
+            if after is ProjectStatus.ACTIVE and project.ends_on < utc_now().date():
+                raise Conflict(
+                    f"The project '{project.name}' was over on {project.ends_on}.",
+                    remedy="Create a new project for further work.",
+                )
+            change.advance(PROJECT, project, event)
+            record = change.audit(
+                actor.person_id,
+                action,
+                AuditSubject("project", project_id, project_id),
+                facts={"from": before.value, "to": after.value},
+            )
+            if event in _STOPPING:
+                stop_workspaces(change, cause=record, project_id=project_id, reason=_STOPPING[event])
+        return ProjectView.of(project)
+
+
+def _detail(session: Session, project: Project) -> ProjectDetail:
+    now = utc_now()
+    return ProjectDetail(
+        **ProjectView.of(project).model_dump(),
+        members=members_of(session, project.id, now),
+        grants=grants_of_project(session, project, now),
+        export_permissions=permissions_of_project(session, project.id),
+    )

@@ -1,0 +1,41 @@
+"""What the API says of sessions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from broch_api.people.schemas import PersonRef
+from broch_core.actors import PlatformRole, ProjectRole
+from broch_core.ids import Id
+from broch_core.web.texts import Slug
+
+
+class SessionStart(BaseModel):
+    """Who signs in."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    handle: Annotated[Slug, Field(examples=["ada"])]
+
+
+class SessionStarted(BaseModel):
+    """A new session. The token is shown once; send it as `Authorization: Bearer`."""
+
+    token: str = Field(examples=["kS0l...43 characters"])
+    expires_at: datetime
+
+
+class SessionView(BaseModel):
+    """Who you are now, and what you may."""
+
+    id: Id
+    person: PersonRef
+    roles: list[PlatformRole]
+    memberships: dict[str, ProjectRole] = Field(
+        description="Present memberships: project id to role.",
+        examples=[{"01JD3W7Z8Q5T9XK2M4N6P8R0SV": "lead"}],
+    )
+    expires_at: datetime
