@@ -9,9 +9,10 @@ from pathlib import Path
 from sqlmodel import SQLModel, text
 
 import broch_airlock.tables
+from broch_airlock import triggers as airlock_triggers
 from broch_core.actors import Actor, PlatformRole, ProjectRole
+from broch_core.audit import triggers as audit_triggers
 from broch_core.audit.log import AuditLog
-from broch_core.audit.triggers import postgresql_triggers, sqlite_triggers
 from broch_core.clock import utc_now
 from broch_core.lifecycles import ProjectStatus, VersionStatus
 from broch_core.proof import KeyFolder
@@ -127,8 +128,10 @@ def make_world(folder: Path, url: str | None = None) -> World:
     owner = make_engine(url, owner=True)
     SQLModel.metadata.create_all(owner)
     with owner.begin() as connection:
-        for statement in sqlite_triggers() if owner.dialect.name == "sqlite" else postgresql_triggers():
-            connection.execute(text(statement))
+        sqlite = owner.dialect.name == "sqlite"
+        for triggers in (audit_triggers, airlock_triggers):
+            for statement in triggers.sqlite_triggers() if sqlite else triggers.postgresql_triggers():
+                connection.execute(text(statement))
     owner.dispose()
     store = Store(make_engine(url))
     sessions = Sessions(store, b"test secret of thirty-two bytes..", settings.session_lifetime)
