@@ -108,6 +108,26 @@ def test_the_script_and_environment_agree_on_the_stamp(checkout, arguments, dev,
     assert done.stdout.splitlines() == ["-P", "-m", module, *arguments]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "have", "asked"),
+    [
+        (["up"], [], True),
+        (["up"], ["bwrap", "clamd"], False),
+        (["up", "--help"], [], False),
+        (["doctor"], [], False),
+    ],
+)
+def test_up_first_asks_for_the_system_packages_that_are_missing(checkout, arguments, have, asked):
+    stamped(checkout, dev=False)
+    tools = checkout / "tools"
+    tools.mkdir()
+    for name in have:
+        (tools / name).symlink_to("/bin/true")
+    lines = start(checkout, *arguments).stdout.splitlines()
+    assert lines[-len(arguments) - 3 :] == ["-P", "-m", "broch.cli.main", *arguments]
+    assert ("broch.dev.packages" in lines) is asked
+
+
 def test_the_script_runs_through_a_link_from_elsewhere(checkout, tmp_path):
     stamped(checkout, dev=False)
     link = tmp_path / "broch"

@@ -17,6 +17,7 @@ def root(tmp_path, monkeypatch):
     monkeypatch.setattr(packages, "NEEDS", {})
     monkeypatch.setattr(lint, "STEPS", {"easy": lambda _: ""})
     monkeypatch.delenv(notes.NOTES, raising=False)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # for speed: loading them takes seconds
     return tmp_path
 
 
