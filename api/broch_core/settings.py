@@ -43,6 +43,10 @@ class Settings(BaseSettings):
     """TCP port of the shell on 127.0.0.1; workspaces use the next one. 8000 is what people try first."""
     database_url: SecretStr | None = None
     """SQLAlchemy URL. Unset: SQLite in `folder`, which needs no server. `postgresql+psycopg://...` in production."""
+    database_owner_url: SecretStr | None = None
+    """SQLAlchemy URL of the role that owns the schema, for migrations on PostgreSQL. Unset: the app's own URL."""
+    log_name: str = Field(default="broch.localhost/audit", pattern=r"^[a-zA-Z0-9./_-]{1,100}$")
+    """Name of the audit log in checkpoints and receipts. Say it once, before the first start: a log keeps its name."""
     demo: bool = True
     """Fill an empty folder with two projects and seven people, and sign in without passwords. Loopback only."""
     session_lifetime: timedelta = timedelta(hours=12)

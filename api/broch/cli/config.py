@@ -1,0 +1,52 @@
+"""`broch config`: every setting, its value, where it can be set, and why it is as it is."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Annotated, Any
+
+import typer
+from pydantic import SecretStr, ValidationError
+from rich.console import Console
+
+from broch_core.settings import Settings
+
+
+def config(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Print every setting with its unit, value and reason. Secrets stay hidden.
+
+    Set one by an environment variable (BROCH_PORT=9000) or in the TOML file that BROCH_CONFIG names (port = 9000).
+    """
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for item in error.errors():
+            name = ".".join(str(part) for part in item["loc"])
+            typer.echo(f"BROCH_{name.upper()}: {item['msg']}", err=True)
+        raise typer.Exit(1) from None
+    rows = [
+        {
+            "name": name,
+            "variable": f"BROCH_{name.upper()}",
+            "value": _shown(getattr(settings, name)),
+            "default": None if field.default_factory else _shown(field.default),
+            "says": " ".join((field.description or "").split()),
+        }
+        for name, field in Settings.model_fields.items()
+    ]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    console = Console(highlight=False)
+    for row in rows:
+        console.print(f"[bold]{row['variable']}[/] = {row['value']}", markup=True)
+        console.print(f"    {row['says']}", markup=False)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return "(set, hidden)"
+    if isinstance(value, timedelta):
+        return f"{value.total_seconds():g} s"
+    return "(not set)" if value is None else str(value)
