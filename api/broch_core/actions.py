@@ -63,5 +63,6 @@ class Action(StrEnum):
     HUB_TOKEN = "hub:token"  # noqa: S105 - the name of an action, not a secret
     HUB_AUTHORIZE = "hub:authorize"
 
+    STATUS_READ = "status:read"
     AUDIT_READ = "audit:read"
     AUDIT_VERIFY = "audit:verify"

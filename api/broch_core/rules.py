@@ -201,6 +201,7 @@ RULES: dict[Action, Rule] = {
     Action.AIRLOCK_FILE_DECIDE: may_review,
     Action.AIRLOCK_DOWNLOAD: _member,
     Action.AIRLOCK_RECEIPT: _read_request,
+    Action.STATUS_READ: _role(PlatformRole.ADMIN, what="Only a platform admin may see how the parts do."),
     Action.AUDIT_READ: _role(PlatformRole.ADMIN, what="Only a platform admin may read the audit log."),
     Action.AUDIT_VERIFY: _role(
         PlatformRole.ADMIN, what="Only a platform admin may verify the audit log here."

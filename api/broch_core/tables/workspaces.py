@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Column
+from sqlalchemy import JSON, BigInteger, Column, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from broch_core.clock import utc_now
@@ -17,6 +17,7 @@ class Workspace(SQLModel, table=True):
     """The workspace of one person in one project; it starts and stops many times."""
 
     __tablename__ = "workspace"
+    __table_args__ = (UniqueConstraint("project_id", "person_id", name="workspace_once"),)
 
     id: str = Field(default_factory=new_id, primary_key=True, max_length=26)
     project_id: str = Field(foreign_key="project.id", max_length=26, index=True)
@@ -31,6 +32,8 @@ class Workspace(SQLModel, table=True):
     """Token of the present start for the airlock door."""
     message: str | None = Field(default=None, max_length=500)
     """Why it failed or stopped, for the researcher."""
+    grant_ids: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    """Grants whose data the present start has mounted: it stops when one of them ends."""
     browser_bytes: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, default=0))
     """Bytes sent to the browser so far, as the proxy counted them."""
 

@@ -28,7 +28,9 @@ class BodyTooLarge(Exception):
 def shell_policy(hub_origin: str, viewer_origin: str) -> str:
     """Return the Content-Security-Policy of pages: our own files only, frames of workspaces and of the viewer."""
     scheme, _, host = hub_origin.partition("://")
-    frames = f"{scheme}://*.{host} {hub_origin} {viewer_origin}"
+    # Signing in to the hub passes our own /oauth/authorize inside the frame, and browsers hold every redirect of a
+    # framed page against frame-src. Our pages themselves still refuse to be framed (frame-ancestors).
+    frames = f"'self' {scheme}://*.{host} {hub_origin} {viewer_origin}"
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
         f"connect-src 'self'; form-action 'self' {viewer_origin}; frame-src {frames}; "
