@@ -133,8 +133,8 @@ class CheckRunner:
                 update(AirlockRequest)
                 .where(
                     col(AirlockRequest.id) == job.request.id,
-                    AirlockRequest.status == AirlockStatus.CHECKING,
-                    AirlockRequest.turn == job.request.turn,
+                    col(AirlockRequest.status) == AirlockStatus.CHECKING,
+                    col(AirlockRequest.turn) == job.request.turn,
                 )
                 .values(message="A check could not be made yet. It is tried again until the deadline.")
             )

@@ -56,6 +56,7 @@ class RequestFilter:
     status: AirlockStatus | None = None
     before: str | None = None
     limit: int = PAGE
+    author_id: str | None = None
 
 
 class RequestDesk:
@@ -77,6 +78,8 @@ class RequestDesk:
             query = query.where(AirlockRequest.direction == wanted.direction)
         if wanted.status is not None:
             query = query.where(AirlockRequest.status == wanted.status)
+        if wanted.author_id is not None:
+            query = query.where(AirlockRequest.author_id == wanted.author_id)
         if wanted.before is not None:
             query = query.where(AirlockRequest.id < wanted.before)
         query = query.order_by(col(AirlockRequest.id).desc()).limit(wanted.limit + 1)
@@ -95,6 +98,16 @@ class RequestDesk:
         with self._store.read() as session:
             request = reach_request(session, actor, Action.AIRLOCK_READ, request_id)
             return request_view(session, actor, request)
+
+    def require(self, actor: Actor, action: Action, request_id: str) -> None:
+        """Raise unless the actor may do `action` to the request, whatever its state.
+
+        Raises:
+            NotFound: it does not exist, or the actor may not know that it does.
+            Denied: the rule says no.
+        """
+        with self._store.read() as session:
+            reach_request(session, actor, action, request_id)
 
     def create(self, actor: Actor, body: NewRequest) -> RequestView:
         """Begin a draft for files from outside."""

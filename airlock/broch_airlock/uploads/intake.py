@@ -111,7 +111,7 @@ class IntakeWriter:
             NoSpace: the disk is full.
             TooLarge: more has come than the limit.
         """
-        with _space_errors():
+        with space_errors():
             self._writer.write(data)
 
     def commit(self, class_: BlobClass) -> str:
@@ -120,12 +120,17 @@ class IntakeWriter:
         Raises:
             NoSpace: the disk is full.
         """
-        with _space_errors():
+        with space_errors():
             return self._writer.commit(class_)
 
 
 @contextmanager
-def _space_errors() -> Iterator[None]:
+def space_errors() -> Iterator[None]:
+    """Say in plain words that the disk is full.
+
+    Raises:
+        NoSpace: it is.
+    """
     try:
         yield
     except OSError as error:

@@ -1,0 +1,1 @@
+"""Choosing files of one's own zone for an egress draft, without a workspace running."""
