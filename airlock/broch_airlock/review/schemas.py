@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from broch_airlock.tables import Direction, Opinion
 from broch_core.ids import Id
-from broch_core.lifecycles import AirlockStatus
 from broch_core.web.texts import Paragraphs
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$"), Field(examples=["9f86d081" * 8])]
@@ -49,6 +48,15 @@ class DecisionNew(BaseModel):
         return self
 
 
+class ViewTicketNew(BaseModel):
+    """What a reviewer wants to see."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sha256: Sha256
+    turn: int = Field(ge=1, le=1_000_000, examples=[1])
+
+
 class QueueEntry(BaseModel):
     """One request that waits for review, with the reader's own progress only."""
 
@@ -62,47 +70,3 @@ class QueueEntry(BaseModel):
     files: int = Field(examples=[2])
     decided: int = Field(examples=[1], description="On how many of them you have decided in this turn.")
     open: bool = Field(description="You may take part. False: two other reviewers have it in review already.")
-
-
-class FindingView(BaseModel):
-    """What a check found in a file, and where."""
-
-    check: str = Field(examples=["content_type"])
-    verdict: str = Field(examples=["flagged"])
-    where: str | None = Field(default=None, examples=["line 4"])
-    text: str = Field(examples=["The image carries free text of 312 characters."])
-
-
-class ReviewFile(BaseModel):
-    """One file under review."""
-
-    id: Id
-    name: str = Field(examples=["table2.csv"])
-    size: int = Field(examples=[1834], description="Bytes.")
-    sha256: Sha256
-    verdict: str = Field(
-        examples=["clean"], description="The worst of its checks; `pending` if one is missing."
-    )
-    findings: list[FindingView]
-    decision: Opinion | None = Field(default=None, description="Your own, if you have decided in this turn.")
-    comment: str = Field(default="", description="Your own.")
-    decisions: list[DecisionView] = Field(description="All that you may see of what was decided on it.")
-
-
-class ReviewView(BaseModel):
-    """One request as a reviewer sees it."""
-
-    id: Id
-    project: str = Field(examples=["Tumour texture"])
-    author: str = Field(examples=["Ruth Researcher"])
-    direction: Direction
-    status: AirlockStatus
-    purpose: str
-    description: str
-    submitted_at: datetime | None
-    turn: int
-    files: list[ReviewFile]
-    open: bool = Field(description="You may decide now.")
-    why_not: str | None = Field(default=None, description="Why you may not.")
-    revealed: bool = Field(description="Both reviewers have decided on every file.")
-    conflict: bool = Field(description="They do not agree: either may revise, or a third reviewer decides.")

@@ -21,7 +21,7 @@ all files are. A rejection alone thus holds everything until its reviewer revise
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -72,6 +72,8 @@ class Standing:
     """Those of them whose decisions cover every file."""
     revealed: bool
     """Two are complete: decisions may be shown."""
+    covered: Mapping[str, int]
+    """On how many files each reviewer has a decision that counts."""
     outcome: Outcome
     """`pending` as long as nothing is revealed."""
 
@@ -127,12 +129,13 @@ def standing(files: Sequence[FileState], decisions: Iterable[Decided], since: da
         opinions[decision.file_id][decision.reviewer_id] = decision.opinion
     seated = frozenset(d.reviewer_id for d in counted if since is None or d.at >= since)
     complete = frozenset(r for r in seated if covered[r] == set(present))
+    progress = {reviewer: len(ids) for reviewer, ids in covered.items()}
     if len(complete) < REVIEWERS or not files:
-        return Standing(seated, complete, revealed=False, outcome=Outcome.PENDING)
+        return Standing(seated, complete, revealed=False, covered=progress, outcome=Outcome.PENDING)
     outcomes = {file_outcome(by_reviewer.values()) for by_reviewer in opinions.values()}
     worst = next(
         o
         for o in (Outcome.REJECT, Outcome.CONFLICT, Outcome.RETURN, Outcome.PENDING, Outcome.APPROVE)
         if o in outcomes
     )
-    return Standing(seated, complete, revealed=True, outcome=worst)
+    return Standing(seated, complete, revealed=True, covered=progress, outcome=worst)

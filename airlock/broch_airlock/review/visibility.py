@@ -12,6 +12,7 @@ from broch_airlock.review.standing import Decided, FileState, Standing, counts, 
 from broch_airlock.tables import AirlockFile, AirlockRequest, FileDecision
 from broch_core.actors import Actor
 from broch_core.lifecycles import AirlockStatus
+from broch_core.scope import ever_members
 
 _OVER = frozenset(
     {
@@ -44,8 +45,26 @@ def decided(row: FileDecision) -> Decided:
 
 def standing_of(session: Session, request: AirlockRequest) -> Standing:
     """Return where the review of a request stands."""
-    files = [FileState(file.id, file.sha256) for file in files_of(session, request.id)]
-    return standing(files, map(decided, decisions_of(session, request.id)), request.submitted_at)
+    return stands(
+        request,
+        files_of(session, request.id),
+        decisions_of(session, request.id),
+        ever_members(session, request.project_id),
+    )
+
+
+def stands(
+    request: AirlockRequest,
+    files: Sequence[AirlockFile],
+    rows: Sequence[FileDecision],
+    members: frozenset[str],
+) -> Standing:
+    """Return where a review stands; whoever became a member since they decided is not independent any more."""
+    return standing(
+        [FileState(file.id, file.sha256) for file in files],
+        [decided(row) for row in rows if row.reviewer_id not in members],
+        request.submitted_at,
+    )
 
 
 def visible_decisions(session: Session, actor: Actor, request: AirlockRequest) -> list[DecisionView]:
@@ -60,10 +79,8 @@ def visible_decisions(session: Session, actor: Actor, request: AirlockRequest) -
     files = files_of(session, request.id)
     present = {file.id: file.sha256 for file in files}
     rows = decisions_of(session, request.id)
-    stands = standing(
-        [FileState(file.id, file.sha256) for file in files], map(decided, rows), request.submitted_at
-    )
-    over = request.status in _OVER or stands.revealed
+    where = stands(request, files, rows, ever_members(session, request.project_id))
+    over = request.status in _OVER or where.revealed
     since = request.submitted_at
 
     def revealed(row: FileDecision) -> bool:
