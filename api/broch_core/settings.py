@@ -113,6 +113,11 @@ class Settings(BaseSettings):
         """Origin of the hub; workspaces lie on names below its host."""
         return f"http://hub.broch.localhost:{self.port + 1}"
 
+    @property
+    def viewer_origin(self) -> str:
+        """Origin of rendered files under review: without cookies, without scripts, framed by the shell alone."""
+        return f"http://viewer.broch.localhost:{self.port}"
+
     def store_url(self) -> str:
         """Return the SQLAlchemy URL in force."""
         if self.database_url is not None:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from broch_core.blobs import chunks, sync_folder
+from broch_core.blobs import chunks, sha256_of, sync_folder
 from broch_core.errors import Conflict, NotFound
 from broch_core.ids import new_id
 
@@ -51,6 +51,8 @@ class FolderZones:
     def place_import(self, project_id: str, name: str, file: BinaryIO) -> None:
         """Put released bytes into `/imports` under a hygienic name, whole or not at all; never over another file.
 
+        The same bytes under the same name again: done already is done.
+
         Raises:
             Conflict: the name is taken by other bytes.
         """
@@ -66,7 +68,11 @@ class FolderZones:
         try:
             os.link(waiting, folder / name)  # fails where rename(2) would replace
         except FileExistsError:
-            raise Conflict(f"/imports already has a file named '{name}'.") from None
+            # Only Broch writes here, so what lies there can be read as it is.
+            with waiting.open("rb") as new, (folder / name).open("rb") as old:
+                same = sha256_of(new) == sha256_of(old)
+            if not same:
+                raise Conflict(f"/imports already has a file named '{name}'.") from None
         finally:
             with suppress(FileNotFoundError):
                 waiting.unlink()

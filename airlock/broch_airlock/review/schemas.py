@@ -70,3 +70,10 @@ class QueueEntry(BaseModel):
     files: int = Field(examples=[2])
     decided: int = Field(examples=[1], description="On how many of them you have decided in this turn.")
     open: bool = Field(description="You may take part. False: two other reviewers have it in review already.")
+
+
+class QueuePage(BaseModel):
+    """A page of the queue, oldest first."""
+
+    items: list[QueueEntry]
+    next: Id | None = Field(default=None, description="Give it as `after` for the next page.")

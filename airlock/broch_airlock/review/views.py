@@ -27,13 +27,6 @@ class ReviewFile(FileView):
     decisions: list[DecisionView] = Field(description="All that you may see of what was decided on it.")
 
 
-class QueuePage(BaseModel):
-    """A page of the queue, oldest first."""
-
-    items: list[QueueEntry]
-    next: Id | None = Field(default=None, description="Give it as `after` for the next page.")
-
-
 class ReviewView(BaseModel):
     """One request as a reviewer sees it."""
 
