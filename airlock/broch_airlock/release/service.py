@@ -28,10 +28,9 @@ from broch_core.actors import SYSTEM
 from broch_core.audit.log import AuditLog
 from broch_core.blobs import BlobClass, sha256_of
 from broch_core.clock import utc_now
-from broch_core.errors import NotFound
-from broch_core.ids import new_id
+from broch_core.errors import Conflict, NotFound
 from broch_core.lifecycles import AIRLOCK, AirlockEvent, AirlockStatus, ProjectStatus
-from broch_core.outbox.worker import TemporaryError
+from broch_core.outbox.worker import PermanentError, TemporaryError
 from broch_core.proof import (
     RELEASE_ACTION,
     Envelope,
@@ -128,8 +127,8 @@ class Releaser:
             request_id=request.id, project_id=request.project_id, direction=request.direction, at=at,
             envelope={}, record_id="",
         )  # fmt: skip
-        with self._store.read() as session:
-            try:
+        try:
+            with self._store.read() as session:
                 statement = make_statement(
                     session,
                     request,
@@ -139,12 +138,8 @@ class Releaser:
                     policy_digest=self._policy_digest,
                     origin=self._log.origin,
                 )
-            except NotApproved as error:
-                missing = str(error)
-            else:
-                missing = None
-        if missing is not None:
-            self._fail(request.id, _UNAPPROVED, file=missing)
+        except NotApproved as error:
+            self._fail(request.id, _UNAPPROVED, file=str(error))
             return False
         envelope = statement.sign([self._keys.signer(Purpose.STATEMENT, at)])
         release.envelope = envelope.dump()
@@ -216,7 +211,10 @@ class Releaser:
                 self._shelves.shelve(request.project_id, file.sha256, BlobClass.RELEASED)
             if request.direction is Direction.INGRESS:
                 with self._shelves.blobs.open(request.project_id, BlobClass.RELEASED, file.sha256) as bytes_:
-                    self._zones.place_import(request.project_id, file.name, bytes_)
+                    try:
+                        self._zones.place_import(request.project_id, file.name, bytes_)
+                    except Conflict as error:  # the name was reserved: only a defect gets here
+                        raise PermanentError(error.detail) from error
 
     def _deliver(self, request_id: str) -> None:
         with self._store.write() as change:
