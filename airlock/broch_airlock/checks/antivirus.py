@@ -5,6 +5,7 @@ One connection for each piece; nothing is shared between threads.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import struct
@@ -62,6 +63,9 @@ class Scan(Protocol):
 
     def result(self) -> ScanResult:
         """Wait for the answer."""
+
+    def hurry(self) -> None:
+        """Stop waiting for the answer; may be called from another thread."""
 
     def abort(self) -> None:
         """Give the piece up."""
@@ -209,6 +213,13 @@ class ClamdScan:
         if self._closed_early and answer.verdict is Verdict.CLEAN:
             return ScanResult(Verdict.ERROR, "clamd-error", "clamd answered OK before it had all bytes.")
         return answer
+
+    def hurry(self) -> None:
+        """Stop waiting, from another thread: the answer is `error` unless it is there already."""
+        stream = self._stream
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.shutdown(socket.SHUT_RDWR)
 
     def abort(self) -> None:
         """Close the connection."""

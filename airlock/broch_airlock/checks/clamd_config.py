@@ -19,13 +19,13 @@ class ClamdSettings:
 
     max_file_bytes: int = _LARGEST
     """Largest piece. clamd cannot scan 2 GiB or more, and says OK."""
-    max_scan_bytes: int = 8 << 30
+    max_scan_bytes: int = 4 << 30
     """All that clamd itself unfolds from one piece."""
-    max_files: int = 20_000
-    """Members that clamd itself unfolds from one piece: above our own limit, so that ours speaks first."""
+    max_files: int = 10_000
+    """Members that clamd itself unfolds from one piece; like our own limit. Its time grows with their square."""
     max_recursion: int = 17
     """Depth that clamd itself goes; ours ends at 8."""
-    scan_seconds: int = 280
+    scan_seconds: int = 120
     """Longest scan of one piece; a little less than we wait, so that clamd says why."""
     threads: int = 8
     """Scans at once."""

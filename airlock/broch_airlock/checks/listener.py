@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO
 
 from broch_airlock.checks.antivirus import Antivirus, Scan
 from broch_airlock.checks.inside.records import BEGIN, DATA, DONE, END, GIVEN_UP, REPORT
-from broch_airlock.checks.model import CheckResult, Finding, Verdict
+from broch_airlock.checks.model import CheckResult, Finding, Verdict, worst
 from broch_airlock.checks.pieces import CHECK, AnswerQueue, FindingOf, Findings
 from broch_airlock.checks.policy import Policy
 from broch_airlock.checks.records import Nonsense, Record, read_record, read_report
@@ -49,6 +49,8 @@ class SandboxListener:
         self._file = 0
         self.answers: list[list[CheckResult] | None] = [None for _ in malware]
         """Reports by file, None where there is none."""
+        self.on_unscannable: Callable[[int], None] = lambda _file: None
+        """Told the number of a file of which the sandbox says `unscannable`: waiting for clamd is of no use then."""
         self.failure = ""
         """Why the sandbox is not listened to any more; empty while it behaves."""
 
@@ -131,5 +133,7 @@ class SandboxListener:
             raise Nonsense("The sandbox reported on a file before it was through.")
         answers = read_report(record.payload, ENGINE)
         self.answers[self._file] = answers
+        if worst(answer.verdict for answer in answers) >= Verdict.UNSCANNABLE:
+            self.on_unscannable(self._file)
         self._file += 1
         self._members = self._bytes = 0

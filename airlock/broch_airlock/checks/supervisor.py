@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 import structlog
 
 from broch_airlock.checks import names
-from broch_airlock.checks.antivirus import Antivirus, AntivirusHealth, ScanResult
+from broch_airlock.checks.antivirus import Antivirus, AntivirusHealth, Scan, ScanResult
 from broch_airlock.checks.listener import SandboxListener
 from broch_airlock.checks.model import CheckResult, FileUnderCheck, Finding, Verdict, display, result, worst
 from broch_airlock.checks.pieces import CHECK as MALWARE
@@ -45,13 +45,26 @@ class _Case:
     answers: list[CheckResult] = field(default_factory=list)
     malware: Findings = field(default_factory=Findings)
     descriptor: int | None = None
+    scan: Scan | None = None
+    lost: threading.Event = field(default_factory=threading.Event)
+    """Set when the sandbox says `unscannable`."""
     scanned: bool = False
     """Whether clamd answered on the original: silence is never `clean`."""
 
     def answered(self, answer: ScanResult) -> None:
         """Take clamd's answer on the original."""
         self.scanned = True
+        if self.lost.is_set() and answer.verdict is Verdict.ERROR:
+            answer = ScanResult(
+                Verdict.UNSCANNABLE, "not-waited-for", "It cannot be looked at wholly (archive_limits)."
+            )
         FindingOf(self.malware, "")(answer)
+
+    def lose(self) -> None:
+        """Stop waiting for clamd: bombs keep it busy for minutes, and the verdict cannot get better any more."""
+        self.lost.set()
+        if self.scan is not None:
+            self.scan.hurry()
 
 
 def check_file(
@@ -150,6 +163,7 @@ def _look_at(
     listener = SandboxListener(
         process.stdout, policy, antivirus if health.ok else None, [case.malware for case in cases]
     )
+    listener.on_unscannable = lambda number: cases[number].lose()
     watchdog = threading.Timer(seconds, process.kill)
     watchdog.daemon = True
     watchdog.start()
@@ -204,6 +218,9 @@ def _scan_originals(cases: Sequence[_Case], policy: Policy, antivirus: Antivirus
                 case.malware.add(Finding(MALWARE, "deadline", Verdict.ERROR, "", message))
                 continue
             scan = antivirus.scan(most_bytes=policy.max_file_bytes, seconds=policy.scan_seconds)
+            case.scan = scan
+            if case.lost.is_set():
+                scan.hurry()
             digest = hashlib.sha256()
             offset = 0
             try:

@@ -8,7 +8,6 @@ import os
 import pickle
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import traceback
@@ -180,6 +179,3 @@ def own_lab() -> Iterator[Lab]:
     finally:
         stop_lab(keeper)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-__all__ = ["Lab", "subprocess"]
