@@ -1,0 +1,1 @@
+"""Versions of the schema, in order. One that was released never changes."""
