@@ -1,0 +1,90 @@
+"""The control plane's internal API, over its unix socket (docs/architecture.md)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+from pydantic import ValidationError
+
+from broch_spawner import uds
+from broch_workspaces.plan import SpawnPlan
+
+_LONGEST_ANSWER = 1 << 20
+
+Event = Literal["running", "stopped", "failed"]
+
+
+class ControlPlaneError(RuntimeError):
+    """The control plane said no, or did not answer; the text is for the researcher."""
+
+
+class ControlPlane:
+    """Client of the internal API.
+
+    Args:
+        socket: `run/control.sock`.
+        token: bearer token of the hub.
+    """
+
+    def __init__(self, socket: Path, token: str) -> None:
+        self._socket = socket
+        self._token = token
+
+    async def _request(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
+        try:
+            return await uds.call(
+                self._socket,
+                method,
+                path,
+                limit=_LONGEST_ANSWER,
+                headers={"Authorization": f"Bearer {self._token}"},
+                json=body,
+            )
+        except uds.AWAY as error:
+            raise ControlPlaneError(
+                "The control plane does not answer. Wait a minute and open the workspace again."
+            ) from error
+        except uds.AnswerTooLong as error:
+            raise ControlPlaneError("The control plane's answer is too long.") from error
+
+    async def spawn_plan(self, principal: str) -> SpawnPlan:
+        """Ask what the workspace of `principal` may start with, now.
+
+        Raises:
+            ControlPlaneError: it may not start (with the reason), or the answer is not a plan for it.
+        """
+        path = f"/internal/v1/spawn-plans/{quote(principal, safe='')}"
+        status, text = await self._request("GET", path)
+        if status != 200:
+            raise ControlPlaneError(_reason(text) or "This workspace may not start now.")
+        try:
+            plan = SpawnPlan.model_validate_json(text)
+        except ValidationError as error:
+            fields = ", ".join(".".join(map(str, one["loc"])) or "plan" for one in error.errors())
+            raise ControlPlaneError(f"The control plane's plan is not understood: {fields}.") from None
+        if plan.principal != principal:
+            raise ControlPlaneError("The control plane's plan is for somebody else.")
+        return plan
+
+    async def post_event(self, principal: str, event: Event, detail: str) -> None:
+        """Tell what became of a workspace.
+
+        Raises:
+            ControlPlaneError: it was not taken.
+        """
+        path = f"/internal/v1/workspaces/{quote(principal, safe='')}/events"
+        status, text = await self._request("POST", path, {"event": event, "detail": detail[:2000]})
+        if status >= 300:
+            raise ControlPlaneError(_reason(text) or f"The event was refused ({status}).")
+
+
+def _reason(text: bytes) -> str:
+    """Return the `detail` of problem details (RFC 9457), bounded."""
+    try:
+        detail = json.loads(text).get("detail")
+    except (ValueError, AttributeError):
+        return ""
+    return detail[:500] if isinstance(detail, str) else ""

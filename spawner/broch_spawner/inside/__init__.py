@@ -1,0 +1,1 @@
+"""What is shown inside a workspace; standard library only until JupyterLab starts."""

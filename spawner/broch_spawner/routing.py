@@ -1,0 +1,109 @@
+"""Which server answers a request, by host and path (pure). Nothing falls through to the hub."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+HUB_PATHS = (
+    "/hub/login",
+    "/hub/oauth_login",
+    "/hub/oauth_callback",
+    "/hub/logout",
+    "/hub/api/oauth2/authorize",
+)
+"""All that a browser needs of the hub: signing in. Token page, home, spawn and the rest of the API stay inside."""
+HUB_FOLDERS = ("/hub/static/", "/hub/error/")
+
+_DOWNLOADS = ("files", "nbconvert")
+DOWNLOAD_TEXT = "Files leave a workspace through the airlock only: run `airlock submit FILE` in a terminal.\n"
+STOPPED_TEXT = "This workspace is not running. Open it from your project's page.\n"
+
+
+@dataclass(frozen=True)
+class Route:
+    """One entry of the hub's routing table."""
+
+    spec: str
+    """`host/path/` of a workspace, or `/` for the hub."""
+    target: str
+    is_hub: bool
+
+
+@dataclass(frozen=True)
+class Forward:
+    """Pass the request on."""
+
+    target: str
+    is_hub: bool
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Answer it here."""
+
+    status: int
+    text: str
+
+
+def split_host(header: str) -> str:
+    """Return the host name of a Host header in lower case, without its port."""
+    name, _, port = header.lower().rpartition(":")
+    return name if name and port.isdigit() else header.lower()
+
+
+def _decoded(path: str) -> str:
+    """Return the path as the most generous server would read it: decoded until it stays the same, dots resolved."""
+    for _ in range(5):
+        decoded = unquote(path)
+        if decoded == path:
+            break
+        path = decoded
+    plain = posixpath.normpath("/" + re.sub(r"[\\/]+", "/", path).lstrip("/"))
+    return plain + "/" if path.endswith("/") and plain != "/" else plain
+
+
+def decide(
+    host: str, path: str, request_headers: Mapping[str, str], routes: Mapping[str, Route], *, hub_host: str
+) -> Forward | Refusal:
+    """Return where a request goes.
+
+    Args:
+        host: the Host header as received.
+        path: the raw path of the request target, without the query.
+        request_headers: looked up by lower-case name.
+        routes: the hub's routing table by spec.
+        hub_host: host name of the hub, without port.
+    """
+    name = split_host(host)
+    if name == hub_host:
+        return _decide_hub(path, routes)
+    label, _, parent = name.partition(".")
+    if parent != hub_host or not re.fullmatch(r"[a-z0-9-]{1,63}", label):
+        return Refusal(421, "There is nothing under this name.\n")
+    if "service-worker" in request_headers or request_headers.get("sec-fetch-dest") == "serviceworker":
+        return Refusal(403, "Service workers are not allowed in a workspace.\n")
+    mine = [route for route in routes.values() if not route.is_hub and route.spec.split("/", 1)[0] == name]
+    if not mine:
+        return Refusal(503, STOPPED_TEXT)
+    seen = _decoded(path)
+    for route in mine:
+        base = "/" + route.spec.split("/", 1)[1]
+        if (seen + "/").startswith(base):
+            first = seen[len(base) :].split("/", 1)[0].lower()
+            return Refusal(403, DOWNLOAD_TEXT) if first in _DOWNLOADS else Forward(route.target, is_hub=False)
+    return Refusal(404, "There is nothing here.\n")
+
+
+def _decide_hub(path: str, routes: Mapping[str, Route]) -> Forward | Refusal:
+    hub = next((route for route in routes.values() if route.is_hub), None)
+    if hub is None:
+        return Refusal(503, "The hub is starting.\n")
+    if _decoded(path) == path and (path in HUB_PATHS or path.startswith(HUB_FOLDERS)):
+        return Forward(hub.target, is_hub=True)
+    if path.startswith("/hub/user/"):
+        return Refusal(503, STOPPED_TEXT)
+    return Refusal(404, "There is nothing here. Open workspaces from your project's page.\n")

@@ -1,0 +1,110 @@
+"""From a spawn plan to the sandbox of one workspace (pure but for looking whether folders are what they seem)."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+
+from broch_workspaces.plan import Mount, SpawnPlan
+from broch_workspaces.sandbox import runtime
+from broch_workspaces.sandbox.profile import Bind, DataFile, Limits, Link, SandboxProfile, Tmpfs
+
+HOME = "/home/researcher"
+LAB = "/opt/broch/lab.py"
+HUB_SOCKET = "/run/hub/hub.sock"
+_DATA = re.compile(r"/data/[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_LAB_OFF = (
+    "@jupyterlab/apputils-extension:announcements",
+    "@jupyterlab/filebrowser-extension:download",
+    "@jupyterlab/docmanager-extension:download",
+    "@jupyterlab/extensionmanager-extension",
+)
+"""Parts of Lab that reach outside or offer what the proxy refuses. Convenience only: the proxy is the wall."""
+
+
+class PlanRefused(RuntimeError):
+    """The plan asks for something that a workspace never gets."""
+
+
+def _own_folder(source: str, roots: tuple[Path, ...]) -> Path:
+    """Return `source` when it is a real folder of ours, reached without any link."""
+    path = Path(source)
+    inside = path.is_absolute() and any(path != root and path.is_relative_to(root) for root in roots)
+    if not inside or os.path.realpath(path) != str(path) or not path.is_dir():
+        raise PlanRefused("The plan names a folder that is not Broch's own.")
+    return path
+
+
+def _bind(mount: Mount, state_dir: Path) -> Bind:
+    data, zones = (state_dir / "datasets",), (state_dir / "zones",)
+    if _DATA.fullmatch(mount.target) and mount.read_only:
+        return Bind(_own_folder(mount.source, data), mount.target)
+    if mount.target == "/imports" and mount.read_only:
+        return Bind(_own_folder(mount.source, zones), mount.target)
+    if mount.target == "/project":
+        return Bind(_own_folder(mount.source, zones), mount.target, read_only=mount.read_only)
+    raise PlanRefused(f"The plan asks for {mount.target}, which a workspace never gets that way.")
+
+
+def workspace_profile(
+    plan: SpawnPlan, *, state_dir: Path, door_dir: Path, hub_socket: Path, env: Mapping[str, str]
+) -> SandboxProfile:
+    """Return what the workspace of `plan` is made of.
+
+    Args:
+        plan: what the control plane allows.
+        state_dir: folder of the installation, as a real path; every mount must lie in its `datasets` or `zones`.
+        door_dir: folder of the airlock door's socket. The folder and not the socket is bound, so that the door may
+            restart.
+        hub_socket: socket of this workspace's own narrow way to the hub.
+        env: environment from JupyterHub, already cut down.
+
+    Raises:
+        PlanRefused: the plan asks for more than a workspace may have.
+    """
+    inside = resources.files("broch_spawner") / "inside"
+    profile = plan.profile
+    python = f"{sys.prefix}/bin"
+    return SandboxProfile(
+        binds=(
+            *runtime.runtime_binds(),
+            *(_bind(mount, state_dir) for mount in plan.mounts),
+            Bind(_own_folder(plan.home, (state_dir / "zones",)), HOME, read_only=False),
+            Bind(door_dir, "/run/broch/door"),
+            Bind(hub_socket, HUB_SOCKET),
+        ),
+        links=(*runtime.system_links(), Link("/run/broch/door.sock", "door/door.sock")),
+        files=(
+            *runtime.system_files(),
+            DataFile("/run/broch/token", plan.door_token.encode(), 0o400),
+            DataFile(LAB, (inside / "lab.py").read_bytes()),
+            DataFile("/opt/broch/bin/airlock", (inside / "airlock.py").read_bytes(), 0o555),
+            DataFile(
+                "/etc/jupyter/labconfig/page_config.json",
+                json.dumps({"disabledExtensions": dict.fromkeys(_LAB_OFF, True)}).encode(),
+            ),
+        ),
+        tmpfs=(Tmpfs("/tmp", profile.tmp_bytes), Tmpfs("/dev/shm", min(profile.tmp_bytes, 1 << 30))),  # noqa: S108 (inside)
+        folders=("/data",),
+        env={
+            **env,
+            "HOME": HOME,
+            "USER": "researcher",
+            "LOGNAME": "researcher",
+            "SHELL": "/bin/bash",
+            "LANG": "C.UTF-8",
+            "PATH": f"/opt/broch/bin:{python}:/usr/bin:/bin",
+            "JUPYTER_PREFER_ENV_PATH": "1",
+            "BROCH_PROJECT": plan.project_name,
+        },
+        limits=Limits(
+            data_bytes=profile.memory_bytes, processes=profile.processes, file_bytes=profile.file_bytes
+        ),
+        chdir=HOME,
+        hostname="workspace",
+    )

@@ -1,0 +1,325 @@
+"""The real hub, proxy and sandbox against a control plane that keeps the contract."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from integration.spawner.conftest import ordinary_command
+from integration.spawner.hub_client import Browser, admin, run_cell, wait_for
+
+HERE = Path(__file__).parent
+MINE, OTHER = "w" + "a" * 24, "w" + "b" * 24
+BOOT = """
+import os, subprocess, secrets
+state = Path({state!r}); run = state / "run"; (run / "secrets").mkdir(parents=True)
+for name in ("hub", "web", "hub-oauth"):
+    (run / "secrets" / name).write_text(secrets.token_urlsafe(32))
+(state / "hub.json").write_text('{{"state_dir": "%s", "run_dir": "%s", "port": {port}}}' % (state, run))
+children = [subprocess.Popen([sys.executable, {fake!r}, str(state), str(run), "{port}"]),
+            subprocess.Popen([sys.executable, "-m", "broch_spawner.serve", str(state / "hub.json")])]
+print(*[child.pid for child in children], flush=True)
+sys.stdin.read()
+for child in children:
+    child.kill(); child.wait()
+"""
+
+
+def free_port():
+    while True:
+        with socket.socket() as one, socket.socket() as two:
+            one.bind(("127.0.0.1", 0))
+            port = one.getsockname()[1]
+            try:
+                two.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Start the hub once for the module; tests use it in order, the last ones end it."""
+    import shutil
+    import subprocess
+    import tempfile
+
+    parent = Path(tempfile.mkdtemp(prefix="bh-", dir="/tmp"))
+    parent.chmod(0o711)
+    state, port = parent / "s", free_port()
+    code = BOOT.format(state=str(state), fake=str(HERE / "fake_control.py"), port=port)
+    log = (parent / "log").open("w+")
+    boot = subprocess.Popen(
+        ordinary_command(code, state), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
+    line = boot.stdout.readline().split()
+    assert line, (parent / "log").read_text()
+    run = state / "run"
+    here = SimpleNamespace(
+        state=state, run=run, port=port, fake=int(line[0]), hub=int(line[1]), log=parent / "log",
+        hub_origin=f"http://hub.broch.localhost:{port + 1}",
+        base=f"http://{MINE}.hub.broch.localhost:{port + 1}/user/{MINE}/",
+    )  # fmt: skip
+    here.token = (run / "secrets" / "web").read_text()
+    try:
+        wait_for("the hub", lambda: admin(run, "GET", "/users", here.token).status_code == 200)
+        wait_for("the proxy", lambda: socket.create_connection(("127.0.0.1", port + 1), 1))
+        yield here
+        print(here.log.read_text())
+    except BaseException:
+        print(here.log.read_text())
+        raise
+    finally:
+        boot.stdin.close()
+        boot.stdout.close()
+        boot.wait(20)
+        log.close()
+        shutil.rmtree(parent, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def opened(place):
+    """A running workspace and a browser that is signed in to it."""
+    for principal in (MINE, OTHER):
+        assert admin(place.run, "POST", f"/users/{principal}", place.token).status_code == 201
+    began = time.monotonic()
+    answer = admin(place.run, "POST", f"/users/{MINE}/server", place.token)
+    assert answer.status_code in (201, 202), answer.text
+    browser = Browser()
+    browser.set("broch.localhost", "who", MINE)
+    page = {}
+
+    def lab():
+        answer, url, way = browser.get(place.base + "lab")
+        page.update(answer=answer, url=url, way=way)
+        return answer.status_code == 200
+
+    try:
+        wait_for("Lab", lab, 20)
+    except AssertionError:
+        raise AssertionError(
+            f"{page['answer'].status_code} {page['way']} {page['answer'].text[:800]}\n{place.log.read_text()}"
+        ) from None
+    print("sign-in and Lab after", round(time.monotonic() - began, 1), "s")
+    yield SimpleNamespace(browser=browser, **page)
+    browser.close()
+
+
+def cell(opened, place, code):
+    return asyncio.run(asyncio.wait_for(run_cell(opened.browser, place.base, code), 60))
+
+
+def test_a_person_gets_from_the_shell_to_lab(opened, place):
+    assert opened.url.startswith(place.base)
+    assert (
+        any(f"broch.localhost:{place.port}/oauth/authorize" in step for step in opened.way)
+        or "JupyterLab" in opened.answer.text
+    )
+    assert "jupyter-config-data" in opened.answer.text
+
+
+def test_the_page_of_lab_carries_our_policy(opened, place):
+    headers = opened.answer.headers
+    policy = headers["content-security-policy"]
+    assert f"frame-ancestors 'self' http://broch.localhost:{place.port}" in policy
+    assert "default-src 'self'" in policy
+    assert headers["connection-allowlist"] == "(response-origin)"
+    assert "downloads" not in policy
+    assert '"@jupyterlab/filebrowser-extension:download": true' in opened.answer.text
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "x.y.hub.broch.localhost", "broch.localhost"])
+def test_an_unknown_host_is_misdirected(place, host):
+    browser = Browser()
+    answer = browser.call("GET", f"http://127.0.0.1:{place.port + 1}/hub/login", headers={"Host": host})
+    assert answer.status_code == 421
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'; sandbox")
+    browser.close()
+
+
+@pytest.mark.parametrize(
+    "path", ["files/x.csv", "nbconvert/html/x.ipynb", "%66iles/x", "lab/../files/x", "api/..//files/x"]
+)
+def test_a_download_points_to_the_airlock(opened, place, path):
+    answer = opened.browser.call("GET", place.base + path)
+    assert answer.status_code == 403
+    assert "airlock" in answer.text
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_an_answer_of_the_server_itself_is_a_dead_end(place):
+    browser = Browser()
+    answer = browser.call("GET", place.base + "x" * 20000)
+    assert answer.status_code == 400
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'; sandbox")
+    browser.close()
+
+
+@pytest.mark.parametrize(
+    "path", ["/hub/token", "/hub/home", "/hub/spawn", "/hub/admin", "/hub/api/users", "/", "/services/x"]
+)
+def test_the_hub_shows_a_browser_only_what_signing_in_needs(opened, place, path):
+    answer = opened.browser.call("GET", place.hub_origin + path)
+    assert answer.status_code == 404
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_somebody_else_does_not_get_in(opened, place):
+    stranger = Browser()
+    stranger.set("broch.localhost", "who", OTHER)
+    answer, url, _ = stranger.get(place.base + "lab")
+    assert answer.status_code in (400, 403), url
+    assert "jupyter-config-data" not in answer.text
+    stranger.close()
+
+
+def test_a_login_begun_elsewhere_is_refused(place):
+    victim, attacker = Browser(), Browser()
+    attacker.set("broch.localhost", "who", MINE)
+    url = f"{place.hub_origin}/hub/oauth_login?next=/hub/user/{MINE}/lab"
+    first = attacker.call("GET", url)
+    back = attacker.call("GET", first.headers["location"]).headers["location"]
+    refused = victim.call("GET", back)
+    assert refused.status_code == 400
+    taken = attacker.call("GET", back)
+    assert taken.status_code == 302
+    for browser in (victim, attacker):
+        browser.close()
+
+
+def test_a_cell_sees_its_data_and_nothing_else(opened, place):
+    said = cell(opened, place, """
+import os, socket, subprocess
+print("DATA", open("/data/cohort/people.csv").read().split())
+for what in (lambda: open("/data/cohort/people.csv", "a"), lambda: open("/data/x", "w"), lambda: open("/imports/x", "w")):
+    try: what(); print("WROTE")
+    except OSError as e: print("read-only", e.errno)
+print("IFACES", socket.if_nameindex())
+open("/project/shared", "w").write("1"); open(os.path.expanduser("~/mine"), "w").write("1"); print("HOME", os.path.expanduser("~"))
+print("HOST", [p for p in ("/home", "/root", "/var", "/etc/shadow") if os.path.exists(p)], os.listdir("/home"))
+print("ZONES", os.path.exists(STATE))
+print("LINKS", sorted(n for n in os.listdir() if os.path.islink(n)))
+import urllib.request
+def hub(method, path):
+    import http.client
+    class C(http.client.HTTPConnection):
+        def connect(self): self.sock = socket.socket(socket.AF_UNIX); self.sock.connect("/run/hub/hub.sock")
+    c = C("h"); c.request(method, path, headers={"Authorization": "token " + os.environ["JUPYTERHUB_API_TOKEN"]})
+    return c.getresponse().status
+print("HUB", hub("GET", "/hub/api/user"), hub("GET", "/hub/api/users"), hub("GET", "/hub/login"),
+      hub("POST", f"/hub/api/users/{os.environ['JUPYTERHUB_USER']}/tokens"), hub("GET", "/hub/api/info"))
+""".replace("STATE", repr(str(place.state))))  # fmt: skip
+    assert "DATA ['a,b', '1,2']" in said
+    assert "WROTE" not in said
+    assert said.count("read-only") == 3
+    assert "IFACES [(1, 'lo')]" in said
+    assert "HOME /home/researcher" in said
+    assert "['researcher']" in said
+    assert "/etc/shadow" not in said
+    assert "ZONES False" in said
+    assert "LINKS ['data', 'imports', 'project']" in said
+    assert "HUB 200 403 403 403 403" in said
+    assert (place.state / "zones/p1/home" / MINE / "mine").read_text() == "1"
+
+
+def test_the_airlock_command_reaches_the_door(opened, place):
+    said = cell(opened, place, """
+import subprocess
+open("table.csv", "w").write("a\\n1\\n"); open("bad.exe", "wb").write(b"MZ"); open("last.csv", "w").write("x")
+def sh(*argv):
+    done = subprocess.run(argv, capture_output=True, text=True); print(done.returncode, done.stdout, done.stderr)
+sh("airlock", "submit", "table.csv", "--purpose", "Table 2")
+sh("airlock", "submit", "table.csv", "bad.exe", "last.csv")
+sh("airlock", "submit", "/data", "nothing.csv")
+sh("airlock", "status")
+sh("airlock", "--help")
+""")  # fmt: skip
+    assert f"Confirm purpose and files here: http://broch.localhost:{place.port}/airlock/d1" in said
+    assert "bad.exe was not taken: Programs are not taken." in said
+    assert "The draft holds table.csv. Not in it: bad.exe, last.csv." in said
+    assert "Nothing was submitted.\n  /data: is a folder." in said
+    assert "nothing.csv: No such file or directory." in said
+    assert "egress  draft  d1   table.csv" in said
+    assert "How results leave this workspace" in said
+
+
+def test_a_sandbox_that_takes_too_much_memory_is_ended(opened, place):
+    """Many processes, each below its own limit."""
+    code = """
+import os, time
+for _ in range(4):
+    if os.fork() == 0:
+        hog = bytearray(os.urandom(1 << 20)) * 400; time.sleep(20); os._exit(0)
+time.sleep(20); print("SURVIVED")
+"""
+    with pytest.raises((AssertionError, OSError)):
+        assert "SURVIVED" not in cell(opened, place, code)
+        raise OSError("the websocket was cut")
+    wait_for("the event", lambda: [one for one in events(place) if "of memory" in one["detail"]], 15)
+    wait_for("the route to go", lambda: opened.browser.call("GET", place.base + "lab").status_code == 503, 15)
+
+
+def test_what_became_of_it_was_told(opened, place):
+    assert [one["event"] for one in events(place)][:2] == ["running", "stopped"]
+
+
+def test_a_refusal_reaches_the_person(opened, place):
+    refuse(place, "Your project ended on 1 May.")
+    answer = admin(place.run, "POST", f"/users/{MINE}/server", place.token)
+    assert answer.status_code == 409, answer.text
+    assert "Your project ended on 1 May." in answer.text
+    refuse(place, None)
+    wait_for("the event", lambda: [one for one in events(place) if "ended on 1 May" in one["detail"]])
+
+
+def test_stop_ends_the_sandbox_and_keeps_the_files(opened, place):
+    start_again(place)
+    assert sandboxes(place)
+    assert admin(place.run, "DELETE", f"/users/{MINE}/server", place.token).status_code in (202, 204)
+    wait_for("the sandbox to end", lambda: not sandboxes(place))
+    assert (place.state / "zones/p1/home" / MINE / "mine").read_text() == "1"
+
+
+def test_nothing_outlives_a_hub_that_is_killed(opened, place):
+    start_again(place)
+    assert sandboxes(place)
+    os.kill(place.hub, signal.SIGKILL)
+    wait_for("every sandbox to end", lambda: not sandboxes(place), 5)
+
+
+def events(place):
+    path = place.state / "events.json"
+    return json.loads(path.read_text()) if path.exists() else []
+
+
+def refuse(place, reason):
+    path = place.state / "refuse"
+    path.write_text(reason) if reason else path.unlink()
+
+
+def start_again(place):
+    answer = admin(place.run, "POST", f"/users/{MINE}/server", place.token)
+    assert answer.status_code in (201, 202), answer.text
+    user = lambda: admin(place.run, "GET", f"/users/{MINE}", place.token).json()  # noqa: E731
+    wait_for("the server", lambda: user().get("server"), 40)
+
+
+def sandboxes(place):
+    """Return the living processes below the hub, or once below it, that are sandboxes of this test."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (path / "cmdline").read_bytes()
+            alive = "State:\tZ" not in (path / "status").read_text()
+        except OSError:
+            continue
+        if alive and b"/opt/broch/lab.py" in line:
+            found.append(int(path.name))
+    return found
