@@ -54,7 +54,7 @@ class Direction(StrEnum):
     EGRESS = "egress"
 
 
-_INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+_INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"}
 
 
 def display(text: str, longest: int = TEXT_LONGEST) -> str:
@@ -67,7 +67,9 @@ def display(text: str, longest: int = TEXT_LONGEST) -> str:
     shown: list[str] = []
     length = 0
     for char in text:
-        piece = f"\\u{{{ord(char):X}}}" if unicodedata.category(char) in _INVISIBLE else char
+        piece = (
+            char if char == " " or unicodedata.category(char) not in _INVISIBLE else f"\\u{{{ord(char):X}}}"
+        )
         if length + len(piece) > longest - 1:
             shown.append("…")
             break

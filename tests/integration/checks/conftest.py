@@ -57,7 +57,7 @@ class Lab:
                 try:
                     self.become_ordinary()
                     answer = (True, action())
-                except BaseException:
+                except BaseException:  # noqa: BLE001 (a forked child reports everything and never returns)
                     answer = (False, traceback.format_exc())
                 with os.fdopen(writing, "wb") as pipe:
                     pickle.dump(answer, pipe)
@@ -144,7 +144,7 @@ def start_lab(folder: Path) -> tuple[int, Lab]:
                 os.write(writing, pickle.dumps(process.pid))
                 os.close(writing)
                 process.wait()
-            except BaseException:
+            except BaseException:  # noqa: BLE001 (as above)
                 traceback.print_exc(file=sys.__stderr__)
         os._exit(0)
     os.close(writing)

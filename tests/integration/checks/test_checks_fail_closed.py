@@ -64,7 +64,7 @@ def test_clamd_killed_during_a_scan_is_an_error(own_lab):
 
 
 class NoSandbox:
-    def start(self, module, inputs, job, cpu_seconds):
+    def start(self, *arguments):
         raise SandboxUnavailable(Cause.NO_BUBBLEWRAP, "bubblewrap is not installed.", "Install it.")
 
 
@@ -81,7 +81,7 @@ class LyingSandbox:
     def __init__(self, script: str) -> None:
         self.script = script
 
-    def start(self, module, inputs, job, cpu_seconds):
+    def start(self, *arguments):
         return subprocess.Popen([sys.executable, "-c", self.script], stdout=subprocess.PIPE)
 
 

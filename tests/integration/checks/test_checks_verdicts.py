@@ -129,7 +129,7 @@ UNSCANNABLE = {
 
 CLEAN = {
     "fit.py": b"#!/usr/bin/env python\nprint('hello')\n",
-    "table.csv": "name,value\nα,1\nβ,2\n".encode(),
+    "table.csv": "name,value\nä,1\nö,2\n".encode(),
     "plot.png": png(),
     "bundle.zip": zipped(
         ("src/a.py", b"print(1)\n"), ("src/b.csv", b"a,b\n1,2\n"), (".gitignore", b"*.pyc\n")
