@@ -64,13 +64,13 @@ def test_clamd_killed_during_a_scan_is_an_error(own_lab):
 
 
 class NoSandbox:
-    def start(self, *arguments):
+    def start(self, *_arguments):
         raise SandboxUnavailable(Cause.NO_BUBBLEWRAP, "bubblewrap is not installed.", "Install it.")
 
 
 class KilledSandbox:
-    def start(self, *arguments):
-        process = BubblewrapSandbox().start(*arguments)
+    def start(self, *_arguments):
+        process = BubblewrapSandbox().start(*_arguments)
         process.kill()
         return process
 
@@ -81,7 +81,7 @@ class LyingSandbox:
     def __init__(self, script: str) -> None:
         self.script = script
 
-    def start(self, *arguments):
+    def start(self, *_arguments):
         return subprocess.Popen([sys.executable, "-c", self.script], stdout=subprocess.PIPE)
 
 
