@@ -38,10 +38,10 @@ class RunningBroch:
 
     def logs(self) -> str:
         """Return the ends of all logs, for failure messages."""
-        parts = []
-        for path in sorted((self.folder / "logs").glob("*.log")):
-            parts.append(f"--- {path.name}\n{path.read_text(errors='replace')[-6000:]}")
-        return "\n".join(parts)
+        return "\n".join(
+            f"--- {path.name}\n{path.read_text(errors='replace')[-6000:]}"
+            for path in sorted((self.folder / "logs").glob("*.log"))
+        )
 
 
 def free_port() -> int:
