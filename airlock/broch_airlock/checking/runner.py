@@ -123,7 +123,7 @@ class CheckRunner:
         )
         message = MESSAGES.get(worst(verdicts)) if event is AirlockEvent.QUARANTINE else None
         self._move(job, event, message, results)
-        log.info("airlock.checked", request=job.request.id, event=event.value, files=len(job.files))
+        log.info("airlock.checked", request=job.request.id, outcome=event.value, files=len(job.files))
 
     def _note_delay(self, job: _Job, results: list[list[CheckResult]]) -> None:
         """Tell the author what is being waited for; no change of state."""
