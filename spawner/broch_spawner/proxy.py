@@ -16,7 +16,7 @@ from yarl import URL
 
 from broch_spawner import headers
 from broch_spawner.meter import Meter
-from broch_spawner.routing import STOPPED_TEXT, Forward, Refusal, Route, decide, split_host
+from broch_spawner.routing import STOPPED_TEXT, Forward, Redirect, Refusal, Route, decide, split_host
 
 _CLOSE_CODES = frozenset({1000, 1001, 1003, 1007, 1008, 1009, 1011, *range(3000, 5000)})
 """WebSocket close codes that may be sent (RFC 6455, 7.4)."""
@@ -127,6 +127,10 @@ class InProcessProxy(Proxy):  # type: ignore[misc]
         verdict = decide(known.get("host", ""), raw_path, known, table, hub_host=hub_host)
         if isinstance(verdict, Refusal):
             return own_answer(verdict.status, verdict.text)
+        if isinstance(verdict, Redirect):
+            answer = own_answer(302, "")
+            answer.headers["Location"] = f"http://{verdict.host}:{self.port}{verdict.path}"
+            return answer
         if not request.raw_path.startswith("/"):
             return own_answer(400, "The address must be a path.\n")
         try:

@@ -49,6 +49,15 @@ class Refusal:
     text: str
 
 
+@dataclass(frozen=True)
+class Redirect:
+    """Send the browser to the workspace's own host."""
+
+    host: str
+    """Host name without port."""
+    path: str
+
+
 def split_host(header: str) -> str:
     """Return the host name of a Host header in lower case, without its port."""
     name, _, port = header.lower().rpartition(":")
@@ -68,7 +77,7 @@ def _decoded(path: str) -> str:
 
 def decide(
     host: str, path: str, request_headers: Mapping[str, str], routes: Mapping[str, Route], *, hub_host: str
-) -> Forward | Refusal:
+) -> Forward | Redirect | Refusal:
     """Return where a request goes.
 
     Args:
@@ -80,7 +89,7 @@ def decide(
     """
     name = split_host(host)
     if name == hub_host:
-        return _decide_hub(path, routes)
+        return _decide_hub(path, routes, hub_host)
     label, _, parent = name.partition(".")
     if parent != hub_host or not re.fullmatch(r"[a-z0-9-]{1,63}", label):
         return Refusal(421, "There is nothing under this name.\n")
@@ -98,12 +107,15 @@ def decide(
     return Refusal(404, "There is nothing here.\n")
 
 
-def _decide_hub(path: str, routes: Mapping[str, Route]) -> Forward | Refusal:
+def _decide_hub(path: str, routes: Mapping[str, Route], hub_host: str) -> Forward | Redirect | Refusal:
     hub = next((route for route in routes.values() if route.is_hub), None)
     if hub is None:
         return Refusal(503, "The hub is starting.\n")
     if _decoded(path) == path and (path in HUB_PATHS or path.startswith(HUB_FOLDERS)):
         return Forward(hub.target, is_hub=True)
-    if path.startswith("/hub/user/"):
-        return Refusal(503, STOPPED_TEXT)
+    asked = re.fullmatch(r"(?:/hub)?/user/([a-z0-9]{1,63})(/[A-Za-z0-9/._-]*)?", path)
+    if asked:  # where a sign-in ends: JupyterHub drops the host of the page it was begun for
+        host, base = f"{asked[1]}.{hub_host}", f"/user/{asked[1]}/"
+        running = f"{host}{base}" in routes
+        return Redirect(host, base + (asked[2] or "").lstrip("/")) if running else Refusal(503, STOPPED_TEXT)
     return Refusal(404, "There is nothing here. Open workspaces from your project's page.\n")

@@ -115,7 +115,7 @@ class SandboxSpawner(Spawner):  # type: ignore[misc]
             listener.bind(str(lab_socket))
             lab_socket.chmod(0o600)
             listener.listen(128)
-            listener.setblocking(False)
+            listener.setblocking(False)  # noqa: FBT003 (the system's signature)
             fd = listener.fileno()
             # From the hub's main thread: the sandbox dies with the thread that makes it.
             self._process = launch.start(profile, self._command(fd), pass_fds=[fd])

@@ -94,7 +94,9 @@ async def plan(request):
 
 async def event(request):
     EVENTS.append({"principal": request.match_info["principal"], **await request.json()})
-    (STATE / "events.json").write_text(json.dumps(EVENTS))
+    # In one step, so that a test never reads half of it.
+    (STATE / "events.new").write_text(json.dumps(EVENTS))
+    (STATE / "events.new").replace(STATE / "events.json")
     return web.Response(status=204)
 
 

@@ -13,7 +13,7 @@ import httpx
 class Browser:
     """Follows redirects over several hosts, as a browser does; `__Host-` and other cookies stay with their host."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._client = httpx.Client(timeout=30, follow_redirects=False)
         self._cookies = {}
 
