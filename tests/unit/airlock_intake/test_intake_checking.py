@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from sqlmodel import select
 
 from broch_airlock.checking.deadlines import DeadlineSweeper
 from broch_airlock.checking.outcome import after_checks
@@ -100,7 +101,9 @@ def test_clean_imports_pass_only_when_the_policy_says_so(tmp_path) -> None:
     assert intake.status(clean) is AirlockStatus.APPROVED
     assert intake.status(out) is AirlockStatus.IN_REVIEW
     with intake.world.store.read() as session:
-        released = [e.payload for e in session.query(OutboxEntry).filter_by(kind="airlock.release")]
+        released = session.exec(
+            select(OutboxEntry.payload).where(OutboxEntry.kind == "airlock.release")
+        ).all()
     assert released == [{"request_id": clean}]
 
 
@@ -167,7 +170,9 @@ def test_a_request_withdrawn_during_its_checks_stays_withdrawn(intake: Intake) -
 
 def test_bytes_that_vanished_are_an_error(intake: Intake) -> None:
     draft = submitted(intake)
-    for path in (intake.blobs.path(intake.world.project.id, BlobClass.DRAFT, "0" * 64).parent.parent).rglob("*"):
+    for path in (intake.blobs.path(intake.world.project.id, BlobClass.DRAFT, "0" * 64).parent.parent).rglob(
+        "*"
+    ):
         if path.is_file():
             path.unlink()
     with pytest.raises(TemporaryError):

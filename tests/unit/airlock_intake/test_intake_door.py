@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 from sqlmodel import select
 
 from broch_airlock.door.app import make_door_app
+from broch_airlock.door.app import router as door_router
 from broch_airlock.tables import AirlockRequest, ImportedName
 from broch_core.blobs import BlobClass
 from broch_core.clock import utc_now
@@ -25,7 +26,12 @@ BYTES = {"Content-Type": "application/octet-stream"}
 def test_a_notebook_makes_a_draft_of_its_person(intake: Intake) -> None:
     draft = intake.egress(b"a,b\n")
     view = intake.read(draft)
-    assert (view["direction"], view["status"], view["author"], view["own"]) == ("egress", "draft", "Ruth", True)
+    assert (view["direction"], view["status"], view["author"], view["own"]) == (
+        "egress",
+        "draft",
+        "Ruth",
+        True,
+    )
     assert view["file_list"][0]["sha256"] == hashlib.sha256(b"a,b\n").hexdigest()
     assert intake.scan.seen == []
 
@@ -43,7 +49,11 @@ def test_a_notebook_makes_a_draft_of_its_person(intake: Intake) -> None:
 )
 def test_the_token_of_a_workspace_that_does_not_run_opens_nothing(intake: Intake, changes: dict) -> None:
     headers = intake.workspace(**changes)
-    for method, path in (("GET", "/door/v1/requests"), ("GET", "/door/v1/imports"), ("POST", "/door/v1/drafts")):
+    for method, path in (
+        ("GET", "/door/v1/requests"),
+        ("GET", "/door/v1/imports"),
+        ("POST", "/door/v1/drafts"),
+    ):
         answer = intake.door.request(method, path, headers=headers)
         assert answer.status_code == 401, path
         assert answer.headers["content-type"] == "application/problem+json"
@@ -51,7 +61,12 @@ def test_the_token_of_a_workspace_that_does_not_run_opens_nothing(intake: Intake
 
 def test_no_token_and_a_wrong_one_open_nothing(intake: Intake) -> None:
     intake.workspace()
-    for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": "Bearer " + "x" * 5000}, intake.of("ruth")):
+    for headers in (
+        {},
+        {"Authorization": "Bearer x"},
+        {"Authorization": "Bearer " + "x" * 5000},
+        intake.of("ruth"),
+    ):
         assert intake.door.get("/door/v1/requests", headers=headers).status_code == 401
 
 
@@ -85,7 +100,9 @@ def stop(intake: Intake) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ends", "code"), [(end_membership, 403), (freeze, 403), (disable, 401), (stop, 401)], ids=lambda x: getattr(x, "__name__", x)
+    ("ends", "code"),
+    [(end_membership, 403), (freeze, 403), (disable, 401), (stop, 401)],
+    ids=lambda x: getattr(x, "__name__", x),
 )
 def test_the_door_closes_when_a_right_ends(intake: Intake, ends, code: int) -> None:
     headers = intake.workspace()
@@ -105,7 +122,9 @@ def test_bytes_whose_right_ends_on_the_way_do_not_arrive(intake: Intake, ends) -
         ends(intake)
         yield b"y" * 100
 
-    answer = intake.door.put(f"/door/v1/drafts/{draft}/files/a.csv", content=body(), headers={**headers, **BYTES})
+    answer = intake.door.put(
+        f"/door/v1/drafts/{draft}/files/a.csv", content=body(), headers={**headers, **BYTES}
+    )
     assert answer.status_code in {401, 403}
     assert not intake.kept(BlobClass.DRAFT, b"x" * 100 + b"y" * 100)
 
@@ -117,16 +136,25 @@ def test_a_workspace_reaches_the_drafts_of_its_own_person_alone(intake: Intake) 
     url = f"/door/v1/drafts/{draft}/files/a.csv"
     assert intake.door.put(url, content=b"x", headers={**robin, **BYTES}).status_code == 403
     assert intake.door.put(url, content=b"x", headers={**sam, **BYTES}).status_code == 404
-    assert intake.door.put(f"/door/v1/drafts/{new_id()}/files/a.csv", content=b"x", headers={**ruth, **BYTES}).status_code == 404
+    assert (
+        intake.door.put(
+            f"/door/v1/drafts/{new_id()}/files/a.csv", content=b"x", headers={**ruth, **BYTES}
+        ).status_code
+        == 404
+    )
     assert intake.door.put(url, content=b"x", headers={**ruth, **BYTES}).status_code == 201
-    assert [item["id"] for item in intake.door.get("/door/v1/requests", headers=ruth).json()["items"]] == [draft]
+    assert [item["id"] for item in intake.door.get("/door/v1/requests", headers=ruth).json()["items"]] == [
+        draft
+    ]
     assert intake.door.get("/door/v1/requests", headers=robin).json()["items"] == []
     assert intake.door.get("/door/v1/requests", headers=sam).json()["items"] == []
 
 
 def test_a_workspace_puts_nothing_into_what_comes_from_outside(intake: Intake) -> None:
     ingress, headers = intake.draft(), intake.workspace()
-    answer = intake.door.put(f"/door/v1/drafts/{ingress}/files/a.py", content=b"x", headers={**headers, **BYTES})
+    answer = intake.door.put(
+        f"/door/v1/drafts/{ingress}/files/a.py", content=b"x", headers={**headers, **BYTES}
+    )
     assert answer.status_code == 403
     assert intake.read(ingress)["files"] == 0
 
@@ -139,7 +167,10 @@ def test_nothing_at_the_door_submits(intake: Intake) -> None:
 
 
 def test_the_door_has_four_routes_and_answers_the_rest_with_problems(intake: Intake) -> None:
-    routes = [route for route in make_door_app(intake.services).routes if isinstance(route, APIRoute)]
+    [included] = make_door_app(intake.services).routes
+    assert included.original_router is door_router.api
+    routes = [route for route in door_router.api.routes if isinstance(route, APIRoute)]
+    assert len(routes) == len(door_router.api.routes)
     assert {(method, route.path) for route in routes for method in route.methods} == {
         ("POST", "/door/v1/drafts"),
         ("PUT", "/door/v1/drafts/{draft_id}/files/{name}"),
@@ -152,16 +183,22 @@ def test_the_door_has_four_routes_and_answers_the_rest_with_problems(intake: Int
         assert answer.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize("name", ["..%2F..%2Fetc", "%2e%2e", "a%00b", "a%0Ab", "%E2%80%AEx", "n" * 256, ".bashrc"])
+@pytest.mark.parametrize(
+    "name", ["..%2F..%2Fetc", "%2e%2e", "a%00b", "a%0Ab", "%E2%80%AEx", "n" * 256, ".bashrc"]
+)
 def test_a_hostile_name_does_not_pass_the_door(intake: Intake, name: str) -> None:
     headers = intake.workspace()
     draft = intake.door.post("/door/v1/drafts", headers=headers).json()["id"]
-    answer = intake.door.put(f"/door/v1/drafts/{draft}/files/{name}", content=b"x", headers={**headers, **BYTES})
+    answer = intake.door.put(
+        f"/door/v1/drafts/{draft}/files/{name}", content=b"x", headers={**headers, **BYTES}
+    )
     assert answer.status_code in {404, 405, 422}
     assert intake.read(draft)["files"] == 0
 
 
-@pytest.mark.parametrize("body", [b"[]", b"{", b'{"author_id": "x"}', b'{"purpose": "a\\u0000b"}', b"\xff", b"1" * 40000])
+@pytest.mark.parametrize(
+    "body", [b"[]", b"{", b'{"author_id": "x"}', b'{"purpose": "a\\u0000b"}', b"\xff", b"1" * 40000]
+)
 def test_a_body_that_is_not_a_draft_is_refused(intake: Intake, body: bytes) -> None:
     answer = intake.door.post("/door/v1/drafts", content=body, headers=intake.workspace())
     assert answer.status_code in {413, 422}
@@ -233,7 +270,10 @@ def test_what_leads_out_of_the_zone_is_neither_shown_nor_copied(intake: Intake, 
         assert answer.status_code in {404, 422}, path
     for path in ("../secret", "/etc/passwd", "a/../b", "", "a//b", "a\0b"):
         assert pick(intake, path).status_code == 422, path
-    assert intake.client.get(f"{API}/zones/{project_id}?path=up/etc", headers=intake.of("ruth")).status_code == 404
+    assert (
+        intake.client.get(f"{API}/zones/{project_id}?path=up/etc", headers=intake.of("ruth")).status_code
+        == 404
+    )
     with intake.world.store.read() as session:
         assert session.exec(select(AirlockRequest)).all() == []
 

@@ -171,7 +171,9 @@ def test_a_form_without_its_token_is_refused(intake: Intake) -> None:
     answer = intake.client.post(f"/airlock/requests/{draft}/withdraw", data={}, headers=headers)
     assert answer.status_code == 403
     cross = {**intake.of("ruth"), "Accept": "text/html", "Sec-Fetch-Site": "cross-site"}
-    assert intake.client.post(f"/airlock/requests/{draft}/withdraw", data={}, headers=cross).status_code == 403
+    assert (
+        intake.client.post(f"/airlock/requests/{draft}/withdraw", data={}, headers=cross).status_code == 403
+    )
 
 
 @pytest.mark.parametrize("path", ["/airlock", "/airlock/new"])

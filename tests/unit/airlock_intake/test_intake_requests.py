@@ -75,7 +75,9 @@ def test_of_two_submissions_at_once_one_is_refused(intake: Intake) -> None:
     intake.put(draft, "a.py", b"a")
     intake.of("ruth")
     codes: list[int] = []
-    threads = [threading.Thread(target=lambda: codes.append(intake.submit(draft).status_code)) for _ in range(2)]
+    threads = [
+        threading.Thread(target=lambda: codes.append(intake.submit(draft).status_code)) for _ in range(2)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -205,7 +207,10 @@ def test_only_the_author_submits_and_withdraws(intake: Intake) -> None:
     for handle, expected in (("robin", 403), ("sam", 404), ("rita", 404), ("ada", 404)):
         headers = intake.of(handle)
         body = {"purpose": "x", "files": files}
-        assert intake.client.post(f"{API}/requests/{draft}/submit", json=body, headers=headers).status_code == expected
+        assert (
+            intake.client.post(f"{API}/requests/{draft}/submit", json=body, headers=headers).status_code
+            == expected
+        )
         assert intake.client.post(f"{API}/requests/{draft}/withdraw", headers=headers).status_code == expected
     assert intake.status(draft) is AirlockStatus.DRAFT
 
@@ -312,7 +317,9 @@ def test_comments_name_members_and_hide_reviewers(intake: Intake) -> None:
     url = f"{API}/requests/{draft}/comments"
     assert intake.client.post(url, json={"text": "hi"}, headers=intake.of("rita")).status_code == 404
     intake.submit(draft)
-    assert intake.client.post(url, json={"text": "Which table?"}, headers=intake.of("rita")).status_code == 201
+    assert (
+        intake.client.post(url, json={"text": "Which table?"}, headers=intake.of("rita")).status_code == 201
+    )
     assert intake.client.post(url, json={"text": "Table 2."}, headers=intake.of("robin")).status_code == 201
     assert intake.client.post(url, json={"text": ""}, headers=intake.of("robin")).status_code == 422
     assert intake.client.post(url, json={"text": "x"}, headers=intake.of("sam")).status_code == 404
@@ -333,7 +340,10 @@ def test_the_timeline_is_made_of_moves_alone(intake: Intake) -> None:
 
         request = find_request(change.session, EVERYTHING, draft)
         change.audit(
-            intake.world.people["rita"].id, "airlock:file-decide", subject_of(request), facts={"opinion": "reject"}
+            intake.world.people["rita"].id,
+            "airlock:file-decide",
+            subject_of(request),
+            facts={"opinion": "reject"},
         )
     assert [event["status"] for event in intake.read(draft)["timeline"]] == ["draft", "submitted"]
 

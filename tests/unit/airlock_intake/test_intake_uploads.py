@@ -40,7 +40,15 @@ HOSTILE = {
     "zero-width": "a\u200bb.csv",
     "stream": "a.csv:secret",
 }
-GOOD = ["table2.csv", "résumé.pdf".encode().decode(), "図1.png", "a b (1).txt", "Makefile", "a.tar.gz", "n" * 251 + ".csv"]
+GOOD = [
+    "table2.csv",
+    "résumé.pdf".encode().decode(),
+    "図1.png",
+    "a b (1).txt",
+    "Makefile",
+    "a.tar.gz",
+    "n" * 251 + ".csv",
+]
 
 
 @pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE.keys())
@@ -68,7 +76,11 @@ def test_an_upload_in_parts_becomes_a_file_with_the_digest_of_the_whole(intake: 
     draft, data = intake.draft(), bytes(range(256)) * 1000
     made = intake.begin_upload(draft, "model.bin", len(data))
     url = made.headers["location"]
-    assert (made.status_code, made.headers["upload-offset"], made.headers["tus-resumable"]) == (201, "0", "1.0.0")
+    assert (made.status_code, made.headers["upload-offset"], made.headers["tus-resumable"]) == (
+        201,
+        "0",
+        "1.0.0",
+    )
     for start in range(0, len(data), 100_000):
         answer = intake.patch(url, start, data[start : start + 100_000])
         assert answer.status_code == 204
@@ -134,7 +146,11 @@ def test_a_restart_keeps_what_was_acknowledged_and_cuts_off_the_rest(intake: Int
     desk.partials = Partials(intake.blobs.uploads)  # a new process remembers no digest
     desk.recover()
     head = intake.client.head(url, headers={**intake.of("ruth"), **TUS})
-    assert (head.status_code, head.headers["upload-offset"], head.headers["upload-length"]) == (200, "5", "10")
+    assert (head.status_code, head.headers["upload-offset"], head.headers["upload-length"]) == (
+        200,
+        "5",
+        "10",
+    )
     assert intake.patch(url, 5, b"56789").status_code == 204
     assert intake.read(draft)["file_list"][0]["sha256"] == hashlib.sha256(b"0123456789").hexdigest()
 
@@ -217,7 +233,9 @@ def test_tus_is_discovered_and_other_versions_are_refused(intake: Intake) -> Non
     old = intake.client.head(url, headers={**intake.of("ruth"), "Tus-Resumable": "0.2.2"})
     assert (old.status_code, old.headers["tus-version"]) == (412, "1.0.0")
     wrong = intake.client.patch(
-        url, content=b"x", headers={**intake.of("ruth"), **TUS, "Upload-Offset": "0", "Content-Type": "text/plain"}
+        url,
+        content=b"x",
+        headers={**intake.of("ruth"), **TUS, "Upload-Offset": "0", "Content-Type": "text/plain"},
     )
     assert wrong.status_code == 415
 
@@ -318,7 +336,9 @@ def test_any_split_of_a_file_gives_the_digest_of_the_whole(tmp_path, parts: list
         assert appender.hexdigest() == hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-@pytest.mark.parametrize("metadata", ["", "filename", "filename ***", "filename YQ==,filename Yg==", "x YQ==", "filename gIA="])
+@pytest.mark.parametrize(
+    "metadata", ["", "filename", "filename ***", "filename YQ==,filename Yg==", "x YQ==", "filename gIA="]
+)
 def test_malformed_metadata_is_refused(intake: Intake, metadata: str) -> None:
     headers = {**intake.of("ruth"), **TUS, "Upload-Length": "5", "Upload-Metadata": metadata}
     answer = intake.client.post(f"{API}/requests/{intake.draft()}/uploads", headers=headers)
@@ -327,7 +347,12 @@ def test_malformed_metadata_is_refused(intake: Intake, metadata: str) -> None:
 
 @pytest.mark.parametrize("length", ["-1", "", "x", "1e3", "9" * 30, "٣"])
 def test_a_malformed_length_is_refused(intake: Intake, length: str) -> None:
-    headers = {**intake.of("ruth"), **TUS, "Upload-Length": length.encode(), "Upload-Metadata": "filename YQ=="}
+    headers = {
+        **intake.of("ruth"),
+        **TUS,
+        "Upload-Length": length.encode(),
+        "Upload-Metadata": "filename YQ==",
+    }
     answer = intake.client.post(f"{API}/requests/{intake.draft()}/uploads", headers=headers)
     assert answer.status_code == 422
 
