@@ -1,0 +1,130 @@
+"""Putting together the half of the control plane that runs things: workspaces, the hub's sign-in, audit, status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import broch_api.audit.pages
+import broch_api.audit.routes
+import broch_api.hub_login.pages
+import broch_api.status.routes
+import broch_api.workspaces.pages
+import broch_api.workspaces.routes
+from broch_api.audit.service import AuditDesk
+from broch_api.hub_login.service import HubLogin
+from broch_api.internal.app import make_internal_app
+from broch_api.internal.credentials import ServiceTokens
+from broch_api.status.parts import (
+    HealthPart,
+    database_part,
+    disk_part,
+    hub_part,
+    outbox_part,
+    remembered,
+    sequencer_part,
+)
+from broch_api.status.service import StatusDesk
+from broch_api.workspaces.effects import WorkspaceEffects
+from broch_api.workspaces.hub import HubClient
+from broch_api.workspaces.planning import SpawnPlanner
+from broch_api.workspaces.reconciler import Reconciler
+from broch_api.workspaces.reports import WorkspaceReports
+from broch_api.workspaces.service import WorkspaceDesk
+from broch_core.actions import Action
+from broch_core.audit.denials import DenialLog
+from broch_core.audit.log import AuditLog
+from broch_core.outbox.worker import Handler
+from broch_core.rules import decide
+from broch_core.settings import Settings
+from broch_core.store.unit import Store
+from broch_core.web.pages import NavItem
+from broch_core.web.routing import Router
+from broch_workspaces.zones import FolderZones
+
+__all__ = ["make_internal_app", "make_reconciler", "make_services", "nav", "outbox_handlers", "routers"]
+
+_HEALTH_SECONDS = 5.0
+"""How long the answer of the hub stands: probes of several callers must not become its load."""
+
+
+def make_services(
+    store: Store,
+    settings: Settings,
+    audit_log: AuditLog,
+    denials: DenialLog,
+    zones: FolderZones,
+    *,
+    tokens: ServiceTokens,
+    health: Sequence[HealthPart] = (),
+) -> dict[type, Any]:
+    """Make the services of this half.
+
+    Args:
+        store: the database.
+        settings: of this installation.
+        audit_log: its log.
+        denials: where refused sign-ins of the hub are noted.
+        zones: folders of the zones.
+        tokens: of this run (`ServiceTokens.load(settings.run)`).
+        health: parts that others know about (antivirus, sandbox), asked by `/readyz`; costly ones `remembered`.
+    """
+    hub = HubClient(settings.run / "hub" / "hub.sock", tokens.web)
+    effects = WorkspaceEffects(store, hub)
+    parts = (
+        database_part(store),
+        sequencer_part(audit_log),
+        outbox_part(store),
+        remembered(hub_part(hub), _HEALTH_SECONDS),
+        disk_part(settings.folder),
+        *health,
+    )
+    services = (
+        settings,
+        tokens,
+        hub,
+        denials,
+        effects,
+        WorkspaceDesk(store, settings),
+        SpawnPlanner(store, zones, settings),
+        WorkspaceReports(store),
+        HubLogin(store, settings, denials),
+        AuditDesk(store, audit_log),
+        StatusDesk(store, audit_log, settings, parts),
+        Reconciler(store, hub, effects),
+    )
+    return {type(service): service for service in services}
+
+
+def make_reconciler(services: Mapping[type, Any]) -> Reconciler:
+    """Return the reconciler; `start()` it with the other threads, and `stop()` it."""
+    reconciler: Reconciler = services[Reconciler]
+    return reconciler
+
+
+def routers() -> list[Router]:
+    """Return the routes of this half that browsers and the API see."""
+    return [
+        broch_api.workspaces.routes.router,
+        broch_api.audit.routes.router,
+        broch_api.status.routes.router,
+        broch_api.workspaces.pages.router,
+        broch_api.hub_login.pages.router,
+        broch_api.audit.pages.router,
+        broch_api.status.routes.pages,
+    ]
+
+
+def nav() -> list[NavItem]:
+    """Return the entries of the navigation, in order."""
+    return [
+        NavItem("Workspaces", "/workspaces", "w"),
+        NavItem("Audit", "/audit", "l", shown=lambda actor: decide(actor, Action.AUDIT_READ).allowed),
+        NavItem("Status", "/status", "s", shown=lambda actor: decide(actor, Action.STATUS_READ).allowed),
+    ]
+
+
+def outbox_handlers(services: Mapping[type, Any]) -> dict[str, Handler]:
+    """Return the side effects that this half carries out."""
+    effects: WorkspaceEffects = services[WorkspaceEffects]
+    return {"workspace.start": effects.start, "workspace.stop": effects.stop}

@@ -1,0 +1,224 @@
+"""Codes and tokens of the hub's sign-in: random, kept hashed, redeemed once, never older than the session behind them."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlmodel import Session, col, select, update
+
+from broch_api.hub_login.errors import Fault, TokenRefused, UntrustedClient
+from broch_api.hub_login.requests import (
+    CLIENT_ID,
+    Parameters,
+    TokenRequest,
+    answer_address,
+    challenge_of,
+    fault_of_authorization,
+)
+from broch_core.actions import Action
+from broch_core.actors import SYSTEM, Actor
+from broch_core.audit.denials import DenialLog
+from broch_core.audit.record import AuditSubject, new_record
+from broch_core.clock import utc_now
+from broch_core.errors import Denied, NotFound
+from broch_core.rules import Resource, require
+from broch_core.settings import Settings
+from broch_core.store.unit import Change, Store
+from broch_core.tables.people import Person, UserSession
+from broch_core.tables.workspaces import LoginCode, Workspace
+from broch_core.web.sessions import actor_of, token_hash
+
+CODE_LIFETIME = timedelta(seconds=60)
+"""How long a code is good. A minute: the browser carries it straight on (RFC 6749, 4.1.2 asks for ten at most)."""
+ACCESS_LIFETIME = timedelta(seconds=60)
+"""How long an access token is good: for the one question that follows at once."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """An access token, for one call of userinfo."""
+
+    token: str
+    seconds: int
+
+
+class HubLogin:
+    """Lets the hub know which principal a browser may be."""
+
+    def __init__(self, store: Store, settings: Settings, denials: DenialLog) -> None:
+        self._store = store
+        self._denials = denials
+        self._redirect_uri = f"{settings.hub_origin}/hub/oauth_callback"
+
+    def authorize(self, actor: Actor, given: Parameters) -> str:
+        """Return where to send the browser: with a code for the actor's own workspace, or with an error.
+
+        Raises:
+            UntrustedClient: client or redirect address are not the hub's; nothing may be sent there.
+        """
+        for name in ("client_id", "redirect_uri"):
+            if name in given.repeated:
+                raise UntrustedClient(f"The sign-in request names its {name} twice.")
+        if given["client_id"] != CLIENT_ID or given["redirect_uri"] != self._redirect_uri:
+            raise UntrustedClient(
+                "The sign-in request is not from this Broch's hub.",
+                remedy="Open the workspace from your project's page.",
+            )
+        refusal = self._refusal(actor, given)
+        fault = fault_of_authorization(given) or refusal
+        if fault is not None:
+            code, description = fault
+            return answer_address(self._redirect_uri, given, error=code.value, error_description=description)
+        return answer_address(self._redirect_uri, given, code=self._issue(actor, given))
+
+    def redeem(self, asked: TokenRequest) -> Access:
+        """Exchange a code for an access token, once. A code that is presented wrongly is spent.
+
+        Raises:
+            TokenRefused: `invalid_grant`.
+        """
+        token = secrets.token_urlsafe(32)
+        now = utc_now()
+        hashed = token_hash(asked.code)
+        with self._store.write() as change:
+            won = change.session.exec(
+                update(LoginCode)
+                .where(col(LoginCode.code_hash) == hashed, col(LoginCode.redeemed_at).is_(None))
+                .values(redeemed_at=now, access_hash=token_hash(token))
+                .execution_options(synchronize_session=False)
+            )
+            row = change.session.get(LoginCode, hashed, populate_existing=True)
+            problem = _problem(change.session, row, asked, now, first=won.rowcount == 1)
+            if row is not None:
+                _record(change, row, problem)
+            if problem is not None and row is not None:
+                # A second use means that somebody else has the code: what it gave is void (RFC 6749, 4.1.2).
+                row.access_hash = None
+                change.session.add(row)
+        if problem is not None:
+            raise TokenRefused(Fault.INVALID_GRANT, problem)
+        return Access(token, int(ACCESS_LIFETIME.total_seconds()))
+
+    def principal_of(self, access_token: str) -> str | None:
+        """Return the principal that an access token stands for, once; nothing if it is not good (any more)."""
+        now = utc_now()
+        hashed = token_hash(access_token)
+        with self._store.write(housekeeping=True) as change:
+            row = change.session.exec(select(LoginCode).where(LoginCode.access_hash == hashed)).first()
+            if row is None:
+                return None
+            spent = change.session.exec(
+                update(LoginCode)
+                .where(col(LoginCode.access_hash) == hashed)
+                .values(access_hash=None)
+                .execution_options(synchronize_session=False)
+            )
+            fresh = row.redeemed_at is not None and now < row.redeemed_at + ACCESS_LIFETIME
+            holds = _still_own(change.session, row, now)
+            return row.principal if spent.rowcount == 1 and fresh and holds else None
+
+    def _refusal(self, actor: Actor, given: Parameters) -> tuple[Fault, str] | None:
+        with self._store.read() as session:
+            row = session.exec(select(Workspace).where(Workspace.principal == given["principal"])).first()
+        resource = (
+            Resource("workspace", row.id, row.project_id, person_id=row.person_id)
+            if row
+            else Resource("workspace")
+        )
+        try:
+            require(actor, Action.HUB_AUTHORIZE, resource)
+        except (Denied, NotFound):
+            if given["principal"]:
+                self._denials.note(actor.person_id, Action.HUB_AUTHORIZE, resource)
+            return Fault.ACCESS_DENIED, "This workspace is not yours, or its project is not open to you now."
+        return None
+
+    def _issue(self, actor: Actor, given: Parameters) -> str:
+        code = secrets.token_urlsafe(32)
+        now = utc_now()
+        with self._store.write() as change:
+            ended = select(LoginCode.code_hash).where(LoginCode.expires_at < now - timedelta(days=1))
+            for old in change.session.exec(ended.limit(100)).all():
+                change.session.delete(change.session.get_one(LoginCode, old))
+            change.session.add(
+                LoginCode(
+                    code_hash=token_hash(code),
+                    session_id=actor.session_id or "",
+                    principal=given["principal"],
+                    client_id=CLIENT_ID,
+                    redirect_uri=self._redirect_uri,
+                    challenge=given["code_challenge"],
+                    expires_at=now + CODE_LIFETIME,
+                )
+            )
+            workspace = change.session.exec(
+                select(Workspace).where(Workspace.principal == given["principal"])
+            ).one()
+            change.audit(
+                actor.person_id,
+                Action.HUB_AUTHORIZE,
+                AuditSubject("workspace", workspace.id, workspace.project_id),
+                facts={"session": actor.session_id},
+            )
+        return code
+
+
+def _problem(
+    session: Session, row: LoginCode | None, asked: TokenRequest, now: datetime, *, first: bool
+) -> str | None:
+    if row is None:
+        return "There is no such code."
+    ends = (
+        (not first, "The code was used already."),
+        (now >= row.expires_at, "The code has expired."),
+        (
+            row.client_id != CLIENT_ID or row.redirect_uri != asked.redirect_uri,
+            "The code was given for another redirect address.",
+        ),
+        (
+            not hmac.compare_digest(challenge_of(asked.verifier), row.challenge),
+            "The verifier does not fit the challenge.",
+        ),
+        (
+            not _still_own(session, row, now),
+            "The session behind the code has ended, or the workspace is not the person's any more.",
+        ),
+    )
+    return next((says for broken, says in ends if broken), None)
+
+
+def _still_own(session: Session, row: LoginCode, now: datetime) -> bool:
+    """Tell whether the session lives and its person still has the right to the workspace."""
+    found = session.exec(
+        select(Person, Workspace)
+        .join(UserSession, col(UserSession.person_id) == Person.id)
+        .join(Workspace, col(Workspace.person_id) == Person.id)
+        .where(
+            UserSession.id == row.session_id,
+            col(UserSession.ended_at).is_(None),
+            UserSession.expires_at > now,
+            col(Person.disabled_at).is_(None),
+            Workspace.principal == row.principal,
+        )
+    ).first()
+    if found is None:
+        return False
+    person, workspace = found
+    return actor_of(session, person, now).is_member(workspace.project_id)
+
+
+def _record(change: Change, row: LoginCode, problem: str | None) -> None:
+    session = change.session.get(UserSession, row.session_id)
+    record, _ = new_record(
+        session.person_id if session else SYSTEM,
+        Action.HUB_TOKEN,
+        AuditSubject("session", row.session_id),
+        facts={"reason": problem or "redeemed"},
+        personal={},
+        outcome="denied" if problem else "allowed",
+    )
+    change.session.add(record)
+    change.exempt = True  # this is its record, whose outcome `Change.audit` cannot say

@@ -1,0 +1,1 @@
+"""The internal API, for the hub alone, on a unix socket."""

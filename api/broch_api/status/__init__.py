@@ -1,0 +1,1 @@
+"""Is everything that work needs there? For machines (`/healthz`, `/readyz`, `/metrics`) and for people (`/status`)."""

@@ -1,0 +1,149 @@
+"""Side effects of workspaces: what the outbox does at the hub. Idempotent: each may run again after a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+from sqlmodel import Session, col, select
+
+from broch_api.workspaces.hub import HubClient, HubRefused
+from broch_core.actions import Action
+from broch_core.actors import SYSTEM
+from broch_core.audit.record import AuditSubject
+from broch_core.lifecycles import WORKSPACE, WorkspaceEvent, WorkspaceStatus
+from broch_core.outbox.worker import TemporaryError
+from broch_core.store.unit import Change, Store
+from broch_core.tables.workspaces import Workspace
+
+log = structlog.get_logger()
+
+LONGEST_MESSAGE = 500
+_RIGHTS_GONE: Mapping[str, Any] = {"door_token_hash": None, "grant_ids": []}
+
+
+def settle(change: Change, row: Workspace, event: WorkspaceEvent, message: str | None) -> None:
+    """Record that a workspace is gone, failed or ready; its rights end unless it is ready."""
+    values = {} if event is WorkspaceEvent.READY else _RIGHTS_GONE
+    change.advance(WORKSPACE, row, event, message=message and message[:LONGEST_MESSAGE], **values)
+    change.audit(
+        SYSTEM,
+        Action.HUB_EVENT,
+        AuditSubject("workspace", row.id, row.project_id),
+        facts={"event": event.value, "status": row.status.value},
+        personal={"message": message[:LONGEST_MESSAGE]} if message else None,
+    )
+
+
+def mark_stopping(change: Change, row: Workspace, actor_id: str, reason: str) -> None:
+    """Take a workspace's rights away at once; the hub stops it afterwards."""
+    change.advance(WORKSPACE, row, WorkspaceEvent.STOP, message=reason[:LONGEST_MESSAGE], **_RIGHTS_GONE)
+    change.audit(
+        actor_id,
+        Action.WORKSPACE_STOP,
+        AuditSubject("workspace", row.id, row.project_id),
+        personal={"reason": reason[:LONGEST_MESSAGE]},
+    )
+
+
+def stop_later(change: Change, row: Workspace, actor_id: str, reason: str) -> None:
+    """Take a workspace's rights away and enter its stop into the outbox."""
+    mark_stopping(change, row, actor_id, reason)
+    change.later(
+        "workspace.stop",
+        f"workspace.stop:{row.id}:{row.version}",
+        {"workspace_id": row.id, "reason": reason},
+    )
+
+
+class WorkspaceEffects:
+    """Handlers of the outbox."""
+
+    def __init__(self, store: Store, hub: HubClient) -> None:
+        self._store = store
+        self._hub = hub
+
+    def start(self, payload: Mapping[str, Any]) -> None:
+        """Have the hub start a workspace.
+
+        Args:
+            payload: `workspace_id`, and the `version` of the row that asked: a later one makes this void.
+
+        Raises:
+            TemporaryError: the hub is away, or a server of an earlier start has to end first.
+        """
+        with self._store.read() as session:
+            row = session.get(Workspace, str(payload["workspace_id"]))
+        if row is None or row.status is not WorkspaceStatus.STARTING or row.version != payload["version"]:
+            return
+        if row.door_token_hash is None and self._hub.server(row.principal) is not None:
+            # It runs without a plan of this start: a server from before, with rights from before.
+            self._stop_at_hub(row.principal)
+        try:
+            self._hub.start(row.principal)
+        except HubRefused as error:
+            log.warning("workspace.refused", workspace=row.id)
+            self._fail(row, str(error))
+
+    def stop(self, payload: Mapping[str, Any]) -> None:
+        """Have the hub stop one workspace (`workspace_id`), or those of a project or of a person in it.
+
+        Args:
+            payload: `workspace_id`, or `project_id` with `person_id` (may be null: everybody's); `reason`.
+
+        Raises:
+            TemporaryError: the hub is away, or a server is not gone yet.
+        """
+        reason = str(payload.get("reason") or "It was stopped.")
+        for workspace_id in self._affected(payload):
+            with self._store.write() as change:
+                row = change.session.get(Workspace, workspace_id, with_for_update=True)
+                if row is not None and row.status in (WorkspaceStatus.STARTING, WorkspaceStatus.RUNNING):
+                    mark_stopping(change, row, SYSTEM, reason)
+        left = [row for row in self._stopping(payload) if not self._end(row)]
+        if left:
+            raise TemporaryError(f"{len(left)} workspaces are still stopping", 1.0)
+
+    def _end(self, row: Workspace) -> bool:
+        if not self._hub.stop(row.principal):
+            return False
+        self.gone(row)
+        return True
+
+    def gone(self, row: Workspace) -> None:
+        """Record that a stopping workspace is gone, unless somebody else just did."""
+        with self._store.write() as change:
+            fresh = change.session.get(Workspace, row.id, with_for_update=True)
+            if fresh is not None and fresh.status is WorkspaceStatus.STOPPING:
+                settle(change, fresh, WorkspaceEvent.GONE, fresh.message)
+
+    def _fail(self, row: Workspace, text: str) -> None:
+        with self._store.write() as change:
+            fresh = change.session.get(Workspace, row.id, with_for_update=True)
+            # The spawner's own word about the failure may have come first, and says more.
+            if fresh is not None and fresh.version == row.version:
+                settle(change, fresh, WorkspaceEvent.FAIL, text)
+
+    def _stop_at_hub(self, principal: str) -> None:
+        if not self._hub.stop(principal):
+            raise TemporaryError("the server of an earlier start is still stopping", 1.0)
+
+    def _affected(self, payload: Mapping[str, Any]) -> Sequence[str]:
+        with self._store.read() as session:
+            return [row.id for row in _rows(session, payload)]
+
+    def _stopping(self, payload: Mapping[str, Any]) -> Sequence[Workspace]:
+        with self._store.read() as session:
+            return [row for row in _rows(session, payload) if row.status is WorkspaceStatus.STOPPING]
+
+
+def _rows(session: Session, payload: Mapping[str, Any]) -> Sequence[Workspace]:
+    query = select(Workspace).order_by(Workspace.id)
+    if (workspace_id := payload.get("workspace_id")) is not None:
+        query = query.where(Workspace.id == workspace_id)
+    else:
+        query = query.where(Workspace.project_id == payload["project_id"])
+        if (person_id := payload.get("person_id")) is not None:
+            query = query.where(col(Workspace.person_id) == person_id)
+    return session.exec(query).all()

@@ -1,0 +1,69 @@
+"""What the API says of workspaces."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from broch_core.ids import Id
+from broch_core.lifecycles import WorkspaceStatus
+from broch_core.tables.people import Person
+from broch_core.tables.projects import Project
+from broch_core.tables.workspaces import Workspace
+
+
+class WorkspaceOpen(BaseModel):
+    """Which project's workspace to open."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    project_id: Id
+
+
+class WorkspaceProject(BaseModel):
+    """The project of a workspace, in short."""
+
+    id: Id
+    slug: str = Field(examples=["tumour-texture"])
+    name: str = Field(examples=["Tumour texture"])
+
+
+class WorkspacePerson(BaseModel):
+    """Whose workspace it is."""
+
+    id: Id
+    handle: str = Field(examples=["ruth"])
+    display_name: str = Field(examples=["Ruth Okafor"])
+
+
+class WorkspaceView(BaseModel):
+    """One person's workspace in one project."""
+
+    id: Id
+    project: WorkspaceProject
+    person: WorkspacePerson
+    status: WorkspaceStatus
+    opened_at: datetime | None
+    deadline_at: datetime | None = Field(description="When it stops by itself.")
+    message: str | None = Field(description="Why it failed or stopped.")
+    planned: bool = Field(description="The hub has fetched what this start may use.")
+    browser_bytes: int = Field(description="Bytes that its pages sent to the browser so far.")
+    url: str | None = Field(description="Where its notebook is, while it runs.")
+
+    @classmethod
+    def of(cls, row: Workspace, project: Project, person: Person, url: str) -> WorkspaceView:
+        """Make one from rows."""
+        active = row.status in (WorkspaceStatus.STARTING, WorkspaceStatus.RUNNING)
+        return cls(
+            id=row.id,
+            project=WorkspaceProject(id=project.id, slug=project.slug, name=project.name),
+            person=WorkspacePerson(id=person.id, handle=person.handle, display_name=person.display_name),
+            status=row.status,
+            opened_at=row.opened_at,
+            deadline_at=row.deadline_at if active else None,
+            message=row.message,
+            planned=row.door_token_hash is not None,
+            browser_bytes=row.browser_bytes,
+            url=url if row.status is WorkspaceStatus.RUNNING else None,
+        )

@@ -1,0 +1,183 @@
+"""Opening and stopping workspaces, for people."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from sqlmodel import Session, col, select
+
+from broch_api.workspaces.effects import stop_later
+from broch_api.workspaces.rights import deadline, should_run
+from broch_api.workspaces.rows import standing_of
+from broch_api.workspaces.schemas import WorkspaceView
+from broch_core.actions import Action
+from broch_core.actors import Actor, PlatformRole
+from broch_core.audit.record import AuditSubject
+from broch_core.clock import utc_now
+from broch_core.errors import Conflict, NotFound
+from broch_core.lifecycles import WORKSPACE, WorkspaceEvent, WorkspaceStatus
+from broch_core.rules import Resource, require
+from broch_core.scope import find_project, require_running, scope_of
+from broch_core.settings import Settings
+from broch_core.store.unit import Change, Store
+from broch_core.tables.people import Person
+from broch_core.tables.projects import Project
+from broch_core.tables.workspaces import Workspace
+from broch_core.web.paging import Page, page_of
+
+ACTIVE = frozenset({WorkspaceStatus.STARTING, WorkspaceStatus.RUNNING})
+"""States in which a workspace holds rights."""
+
+
+def notebook_url(hub_origin: str, principal: str) -> str:
+    """Return the address of a workspace's notebook: an origin of its own below the hub's host."""
+    parts = urlsplit(hub_origin)
+    return f"{parts.scheme}://{principal}.{parts.netloc}/user/{principal}/lab"
+
+
+def resource_of(row: Workspace) -> Resource:
+    """Return what the rules may know of a workspace."""
+    return Resource("workspace", row.id, row.project_id, person_id=row.person_id)
+
+
+class WorkspaceDesk:
+    """Lists, opens and stops workspaces."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self._settings = settings
+
+    def list(
+        self, actor: Actor, *, before: str | None, limit: int, project_id: str | None = None
+    ) -> Page[WorkspaceView]:
+        """Return the actor's own workspaces, or everybody's for an admin, newest first."""
+        require(actor, Action.WORKSPACE_LIST)
+        query = select(Workspace).order_by(col(Workspace.id).desc()).limit(limit + 1)
+        if not actor.has(PlatformRole.ADMIN):
+            query = query.where(Workspace.person_id == actor.person_id)
+        if before is not None:
+            query = query.where(Workspace.id < before)
+        if project_id is not None:
+            query = query.where(Workspace.project_id == project_id)
+        with self._store.read() as session:
+            rows = session.exec(query).all()
+            return page_of(rows, limit, lambda row: self._view(session, row), lambda row: row.id)
+
+    def read(self, actor: Actor, workspace_id: str) -> WorkspaceView:
+        """Return one workspace.
+
+        Raises:
+            NotFound: there is none, or the actor may not know of it.
+        """
+        with self._store.read() as session:
+            row = _find(session, actor, workspace_id, Action.WORKSPACE_READ)
+            return self._view(session, row)
+
+    def mine(self, actor: Actor, project_id: str) -> tuple[Project, WorkspaceView | None]:
+        """Return a project and the actor's own workspace in it, if there ever was one.
+
+        Raises:
+            NotFound: the actor is no member of such a project.
+        """
+        require(actor, Action.WORKSPACE_OPEN, _own(actor, project_id))
+        with self._store.read() as session:
+            project = find_project(session, scope_of(actor), project_id)
+            row = _mine(session, project_id, actor.person_id)
+            return project, self._view(session, row) if row else None
+
+    def open(self, actor: Actor, project_id: str) -> WorkspaceView:
+        """Have the actor's workspace in a project started; one that is starting or running stays as it is.
+
+        Raises:
+            NotFound: the actor is no member of such a project.
+            Conflict: the project does not run, or the workspace is just stopping.
+        """
+        require(actor, Action.WORKSPACE_OPEN, _own(actor, project_id))
+        now = utc_now()
+        with self._store.write() as change:
+            session = change.session
+            project = find_project(session, scope_of(actor), project_id, lock=True)
+            require_running(project, now)
+            row = _mine(session, project_id, actor.person_id, lock=True)
+            if row is None:
+                row = Workspace(project_id=project_id, person_id=actor.person_id)
+                session.add(row)
+                session.flush()
+            if row.status not in ACTIVE:
+                _begin(change, row, now, self._settings)
+                change.audit(
+                    actor.person_id,
+                    Action.WORKSPACE_OPEN,
+                    AuditSubject("workspace", row.id, project_id),
+                    facts={"deadline": row.deadline_at.isoformat() if row.deadline_at else None},
+                )
+                change.later(
+                    "workspace.start",
+                    f"workspace.start:{row.id}:{row.version}",
+                    {"workspace_id": row.id, "version": row.version},
+                )
+            return self._view(session, row)
+
+    def stop(self, actor: Actor, workspace_id: str) -> WorkspaceView:
+        """Have a workspace stopped; its rights end at once. One that does not run stays as it is.
+
+        Raises:
+            NotFound: there is none, or the actor may not know of it.
+        """
+        with self._store.write() as change:
+            row = _find(change.session, actor, workspace_id, Action.WORKSPACE_STOP, lock=True)
+            if row.status in ACTIVE:
+                own = row.person_id == actor.person_id
+                reason = "You stopped it." if own else "A platform admin stopped it."
+                stop_later(change, row, actor.person_id, reason)
+            return self._view(change.session, row)
+
+    def _view(self, session: Session, row: Workspace) -> WorkspaceView:
+        project, person = session.get(Project, row.project_id), session.get(Person, row.person_id)
+        if project is None or person is None:
+            raise NotFound
+        return WorkspaceView.of(row, project, person, notebook_url(self._settings.hub_origin, row.principal))
+
+
+def _own(actor: Actor, project_id: str) -> Resource:
+    return Resource("workspace", None, project_id, person_id=actor.person_id)
+
+
+def _mine(session: Session, project_id: str, person_id: str, *, lock: bool = False) -> Workspace | None:
+    query = select(Workspace).where(Workspace.project_id == project_id, Workspace.person_id == person_id)
+    return session.exec(query.with_for_update() if lock else query).first()
+
+
+def _find(
+    session: Session, actor: Actor, workspace_id: str, action: Action, *, lock: bool = False
+) -> Workspace:
+    query = select(Workspace).where(Workspace.id == workspace_id)
+    row = session.exec(query.with_for_update() if lock else query).first()
+    require(actor, action, resource_of(row) if row else Resource("workspace", workspace_id))
+    if row is None:
+        raise NotFound
+    return row
+
+
+def _begin(change: Change, row: Workspace, now: datetime, settings: Settings) -> None:
+    standing = standing_of(change.session, row, now)
+    decision = should_run(standing.facts(starting=True), now)
+    if not decision.allowed:
+        raise Conflict(decision.reason)
+    change.advance(
+        WORKSPACE,
+        row,
+        WorkspaceEvent.OPEN,
+        opened_at=now,
+        deadline_at=deadline(
+            now,
+            settings.workspace_lifetime,
+            project_ends_on=standing.project.ends_on,
+            member_until=standing.member_until,
+            grants_until=[grant.until for grant, _, _ in standing.grants],
+        ),
+        message=None,
+        door_token_hash=None,
+        grant_ids=[],
+    )
