@@ -1,0 +1,1 @@
+"""The viewer: files under review as inert pages, on an origin of their own, opened by a ticket."""
