@@ -183,9 +183,9 @@ def request_state(
 def request_files(
     request_id: Id, request: Request, actor: Who, desk: Desk, intake: Intake, shell: Shell
 ) -> Response:
-    """Return the form that confirms the files that are there now."""
+    """Return the list of the files that are there now, as the form will confirm them."""
     view = desk.read(actor, request_id)
-    return shell.render(request, "requests/_confirm.html", _context(view, intake))
+    return shell.render(request, "requests/_files.html", _context(view, intake))
 
 
 def _submission(form: Fields) -> dict[str, Any]:

@@ -231,7 +231,10 @@
       const done = document.getElementById(this.section.dataset.done ?? "");
       if (done) done.disabled = arrived === 0 || arrived < this.uploads.length;
       if (!upload || !turned) return;
-      if (upload.state === "done") this.say(`${upload.file.name} has arrived. ${arrived} of ${this.uploads.length} files are there.`);
+      if (upload.state === "done") {
+        this.say(`${upload.file.name} has arrived. ${arrived} of ${this.uploads.length} files are there.`);
+        this.section.dispatchEvent(new CustomEvent("broch:arrived", { bubbles: true })); // lists of files ask again
+      }
       if (upload.state === "failed") this.say(`${upload.file.name} failed: ${upload.row.querySelector("[data-note]").textContent}`);
       if (upload.state === "paused") this.say(`${upload.file.name} is paused.`);
       if (upload.state !== "sending") queueMicrotask(() => this.next());
