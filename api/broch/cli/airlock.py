@@ -1,0 +1,313 @@
+"""`broch airlock`: bring files in, let results out, review."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from broch.cli import airlock_shown, lookup, output
+from broch.cli.airlock_download import read_receipt, save, save_release
+from broch.cli.airlock_upload import UploadMemory, named, send_files
+from broch.cli.calls import Call, command, confirm, group
+from broch.cli.client import Api, segment
+from broch.cli.failure import Failure, Misused
+
+app = group(
+    "Bring files in, let results out, review.",
+    "broch airlock list",
+    "broch airlock upload model.py --project tumour-texture --purpose 'The model of our paper'",
+)
+
+Request = Annotated[str, typer.Argument(metavar="ID", help="Id of the request, or its beginning or end.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many at most, newest first.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
+_Row = Mapping[str, Any]
+
+
+class Direction(StrEnum):
+    """Which way files cross."""
+
+    INGRESS = "ingress"
+    EGRESS = "egress"
+
+
+class Opinion(StrEnum):
+    """What a reviewer decides on a file."""
+
+    APPROVE = "approve"
+    CHANGES = "changes"
+    REJECT = "reject"
+
+
+_OPINIONS = {Opinion.CHANGES: "changes_requested"}
+
+
+@command(app, "list", "broch airlock list", "broch airlock list --project tumour-texture --status in_review")
+def list_requests(
+    call: Call,
+    project: Annotated[str | None, typer.Option(metavar="PROJECT", help="Of this project only.")] = None,
+    direction: Annotated[Direction | None, typer.Option(help="This way only.")] = None,
+    status: Annotated[str | None, typer.Option(help="In this state only, such as draft.")] = None,
+    limit: Limit = 50,
+) -> None:
+    """List the requests of your projects."""
+    found = call.api.pages(
+        "airlock/requests",
+        limit=limit,
+        project_id=lookup.project(call.api, project) if project else None,
+        direction=direction.value if direction else None,
+        status=status,
+    )
+    columns: Mapping[str, Callable[[_Row], object]] = {
+        "ID": lambda row: row["id"],
+        "WAY": lambda row: row["direction"],
+        "STATUS": lambda row: row["status"],
+        "FILES": lambda row: row["files"],
+        "SIZE": lambda row: output.size(row["size"]),
+        "PROJECT": lambda row: row["project_name"],
+        "AUTHOR": lambda row: row["author"],
+        "CREATED": lambda row: output.when(row["created_at"]),
+        "PURPOSE": lambda row: row["purpose"] or "-",
+    }
+    call.rows(
+        found, columns, empty="No requests. Bring files in: broch airlock upload FILES --project PROJECT"
+    )
+
+
+@command(app, "show", "broch airlock show 01JD3W7Z")
+def show(call: Call, request: Request) -> None:
+    """Show a request: files, checks, comments, and the decisions that you may see."""
+    found = call.api.get(_path(call.api, request))
+    call.show(found, lambda: airlock_shown.request(found))
+
+
+@command(
+    app,
+    "upload",
+    "broch airlock upload model.py --project tumour-texture --purpose 'The model of our paper'",
+    "broch airlock upload more.csv --request 01JD3W7Z",
+)
+def upload(
+    call: Call,
+    files: Annotated[list[Path], typer.Argument(metavar="FILES...", help="What comes in.")],
+    project: Annotated[str | None, typer.Option(metavar="PROJECT", help="Into which project.")] = None,
+    purpose: Annotated[str, typer.Option(help="What for, in one line.")] = "",
+    description: Annotated[str, typer.Option(help="More about it.")] = "",
+    request: Annotated[str | None, typer.Option(metavar="ID", help="Add to this draft of yours.")] = None,
+) -> None:
+    """Send files into a draft that comes into a project. After a break, the same command goes on where it was."""
+    if (project is None) == (request is None):
+        raise Misused("Say where to.", "Either --project PROJECT or --request ID.")
+    by_name = named(files)
+    api = call.api
+    person_id = api.get("sessions/current")["person"]["id"]
+    target = _request_id(api, request) if request else lookup.project(api, str(project))
+    memory = UploadMemory(api.server, person_id, [target, purpose, description], files)
+    begun = api.get(f"airlock/requests/{segment(target)}") if request else _unfinished(api, memory)
+    if begun is None:
+        body = {"project_id": target, "purpose": purpose, "description": description}
+        begun = api.post("airlock/requests", body)
+    memory.begin(begun["id"])
+    try:
+        found = send_files(api, begun, by_name, memory)
+    except KeyboardInterrupt:
+        output.note("Interrupted. The same command goes on from here.")
+        raise
+    call.show(found, lambda: _uploaded(found))
+
+
+@command(app, "submit", "broch airlock submit 01JD3W7Z", "broch airlock submit 01JD3W7Z --purpose 'Table 2'")
+def submit(
+    call: Call,
+    request: Request,
+    purpose: Annotated[str | None, typer.Option(help="What for, in one line.")] = None,
+    description: Annotated[str | None, typer.Option(help="More about it.")] = None,
+    yes: Yes = False,
+) -> None:
+    """Confirm what is submitted, by digest, and why. Checks begin at once."""
+    path = _path(call.api, request)
+    found = call.api.get(path)
+    what_for = purpose if purpose is not None else found["purpose"]
+    if not what_for.strip():
+        raise Misused("Say what the files are for.", "Add --purpose 'Table 2 of the manuscript'.")
+    if not yes:
+        airlock_shown.digests(found["file_list"])
+        output.note(f"For: {output.plain(what_for)}")
+        way = "leave" if found["direction"] == Direction.EGRESS else "come into"
+        confirm(
+            f"Submit these {len(found['file_list'])} files, to {way} {output.plain(found['project_name'])}?"
+        )
+    body = {
+        "purpose": what_for,
+        "description": description if description is not None else found["description"],
+        "files": [{"file_id": row["id"], "sha256": row["sha256"]} for row in found["file_list"]],
+    }
+    sent = call.api.post(f"{path}/submit", body)
+    call.done(sent, f"{sent['id']} is {sent['status']}. Follow it: broch airlock show {sent['id']}")
+
+
+@command(app, "withdraw", "broch airlock withdraw 01JD3W7Z")
+def withdraw(call: Call, request: Request, yes: Yes = False) -> None:
+    """Take a request back before it is released. Its files go."""
+    path = _path(call.api, request)
+    if not yes:
+        confirm("Withdraw this request for good? Its files go.")
+    found = call.api.post(f"{path}/withdraw")
+    call.done(found, f"{found['id']} is {found['status']}.")
+
+
+@command(app, "comment", "broch airlock comment 01JD3W7Z 'Which table is this for?'")
+def comment(
+    call: Call, request: Request, text: Annotated[str, typer.Argument(help="What you want to say.")]
+) -> None:
+    """Say something about a request. Author and reviewers see it; reviewers stay unnamed."""
+    found = call.api.post(_path(call.api, request, "comments"), {"text": text})
+    call.done(found, "Said.")
+
+
+@command(app, "queue", "broch airlock queue")
+def queue(call: Call, limit: Limit = 50) -> None:
+    """List what waits for your review, oldest first, with your own progress."""
+    columns: Mapping[str, Callable[[_Row], object]] = {
+        "ID": lambda row: row["id"],
+        "WAY": lambda row: row["direction"],
+        "PROJECT": lambda row: row["project"],
+        "AUTHOR": lambda row: row["author"],
+        "SUBMITTED": lambda row: output.when(row["submitted_at"]),
+        "DECIDED": lambda row: f"{row['decided']}/{row['files']}",
+        "OPEN": lambda row: row["open"],
+        "PURPOSE": lambda row: row["purpose"],
+    }
+    call.rows(_queue(call.api, limit), columns, empty="Nothing waits for your review.")
+
+
+@command(
+    app,
+    "decide",
+    "broch airlock decide 01JD3W7Z table.csv approve",
+    "broch airlock decide 01JD3W7Z plot.png changes --comment 'The axis shows single patients.'",
+)
+def decide(
+    call: Call,
+    request: Request,
+    file: Annotated[str, typer.Argument(help="Name or id of the file.")],
+    opinion: Annotated[Opinion, typer.Argument(help="What you decide.")],
+    comment: Annotated[str, typer.Option(help="Why; needed unless you approve.")] = "",
+    sha256: Annotated[
+        str | None, typer.Option(help="Digest of what you looked at; if it has changed, nothing is decided.")
+    ] = None,
+    yes: Yes = False,
+) -> None:
+    """Decide on one file as a reviewer, or revise that. Nobody sees it before every reviewer has decided."""
+    if opinion is not Opinion.APPROVE and not comment.strip():
+        raise Misused(
+            "Say why: the author needs to know what to change.", "Add --comment 'Rows 4 and 7 ...'."
+        )
+    path = _path(call.api, request)
+    review = call.api.get(f"{path}/review")
+    found = lookup.file(review["files"], file)
+    if sha256 is not None and sha256.lower() != found["sha256"]:
+        raise Failure(
+            f"'{file}' has the digest {found['sha256']}, not the one you gave.", "Look at it again."
+        )
+    if not yes:
+        airlock_shown.digests([found])
+        airlock_shown.findings([found], to_person=True)
+        confirm(f"Decide '{opinion.value}' on exactly these bytes?")
+    body = {
+        "opinion": _OPINIONS.get(opinion, opinion.value),
+        "sha256": found["sha256"],
+        "turn": review["turn"],
+        "comment": comment,
+    }
+    after = call.api.post(f"{path}/files/{segment(found['id'])}/decisions", body)
+    left = sum(row["decision"] is None for row in after["files"]) if after["open"] else 0
+    more = f" {left} of {len(after['files'])} files wait for your decision." if left else ""
+    call.done(after, f"Decided '{opinion.value}' on {found['name']}.{more}")
+
+
+@command(app, "download", "broch airlock download 01JD3W7Z --to results")
+def download(
+    call: Call,
+    request: Request,
+    to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="Where to.")] = Path(),
+    force: Force = False,
+) -> None:
+    """Save released results with their receipt. Digests are checked while the bytes come."""
+    found = call.api.get(_path(call.api, request))
+    saved = save_release(call.api, found, to, force=force)
+    answer = {"saved": [str(path) for path in saved], "request": found["id"]}
+    call.done(
+        answer, f"Saved {len(saved) - 1} files and {saved[-1]}. Check: broch verify --trust trust.json ..."
+    )
+
+
+@command(app, "receipt", "broch airlock receipt 01JD3W7Z --to receipt.json")
+def receipt(
+    call: Call,
+    request: Request,
+    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="Save it there.")] = None,
+    force: Force = False,
+) -> None:
+    """Print the receipt of a release, or save it. `broch verify` checks it without a server."""
+    _deliver(read_receipt(call.api, _request_id(call.api, request)), to, force=force)
+
+
+@command(app, "trust", "broch airlock trust --to trust.json")
+def trust(
+    call: Call,
+    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="Save it there.")] = None,
+    force: Force = False,
+) -> None:
+    """Print the public keys of this Broch, or save them. Keep them apart from the receipts that they check."""
+    _deliver(call.api.send("GET", "airlock/trust.json").content, to, force=force)
+
+
+def _deliver(data: bytes, to: Path | None, *, force: bool) -> None:
+    if to is None:
+        output.say(data.decode("utf-8").rstrip("\n"))
+    else:
+        save(to, [data], force=force)
+        output.note(f"Saved {to}.")
+
+
+def _path(api: Api, text: str, *more: str) -> str:
+    return "/".join(["airlock/requests", segment(_request_id(api, text)), *more])
+
+
+def _request_id(api: Api, text: str) -> str:
+    """Return the id of a request. Reviewers find by their queue what they have no list of."""
+    if lookup.is_id(text):
+        return text
+    known: Sequence[_Row] = api.pages("airlock/requests", limit=lookup.MOST)
+    if "reviewer" in api.get("sessions/current")["roles"]:
+        known = [*known, *_queue(api, lookup.MOST)]
+    return lookup.pick("airlock request", text, known)
+
+
+def _queue(api: Api, limit: int) -> list[dict[str, Any]]:
+    return api.pages("airlock/queue", limit=limit, cursor="after")
+
+
+def _unfinished(api: Api, memory: UploadMemory) -> dict[str, Any] | None:
+    if memory.request_id is None:
+        return None
+    try:
+        found: dict[str, Any] = api.get(f"airlock/requests/{segment(memory.request_id)}")
+    except Failure:
+        return None
+    if not found["editable"]:
+        return None
+    output.note(f"Going on with the draft {found['id']}.")
+    return found
+
+
+def _uploaded(found: _Row) -> None:
+    airlock_shown.digests(found["file_list"], to_person=False)
+    output.say(f"The draft {found['id']} has {found['files']} files. Nothing crosses before you submit it:")
+    output.say(f"  broch airlock submit {found['id']}")

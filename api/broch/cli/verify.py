@@ -1,0 +1,40 @@
+"""`broch verify`: check released files against their receipt, offline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from broch_core.proof.verify_cli import run_verify
+
+app = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False)
+
+
+@app.command(
+    "verify",
+    epilog=(
+        "Examples:\n\n"
+        "  [bold]broch verify --trust trust.json receipt.json table.csv[/bold]\n\n"
+        "  [bold]broch verify --trust trust.json --newer checkpoint.txt receipt.json table.csv[/bold]\n\n"
+        "Exit code: 0 verified, 1 not verified, 2 input that cannot be used."
+    ),
+)
+def verify(
+    receipt: Annotated[Path, typer.Argument(metavar="RECEIPT", help="receipt.json of the release.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILES...", help="Released files.")],
+    trust: Annotated[
+        Path,
+        typer.Option("--trust", metavar="FILE", help="Keys you trust, from elsewhere than the receipt."),
+    ],
+    newer: Annotated[
+        Path | None,
+        typer.Option("--newer", metavar="FILE", help="A newer signed checkpoint of the log."),
+    ] = None,
+) -> None:
+    """Check released files against their receipt. Asks no server and trusts nobody but the keys in --trust."""
+    code, lines = run_verify(trust, receipt, files, newer_checkpoint=newer)
+    for line in lines:
+        typer.echo(line)
+    raise typer.Exit(code)
