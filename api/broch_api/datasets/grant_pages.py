@@ -53,7 +53,7 @@ def give_grant(
             errors = checked.refused(error)
         else:
             text = f"{grant.project.name} may use version {grant.version_number} until {grant.until}."
-            return shell.redirect(f"/datasets/{dataset_id}#grants", text)
+            return shell.redirect(f"/datasets/{dataset_id}", text)
     context = dataset_context(actor, dataset, grants, exports) | {"values": given, "errors": errors}
     return shell.render(request, "datasets/detail.html", context, status=422)
 
@@ -73,7 +73,7 @@ def revoke_grant(dataset_id: Id, grant_id: Id, actor: Who, grants: Grants, shell
         "until": str(grant.until),
     }
     return shell.redirect(
-        f"{here}#grants",
+        here,
         f"{grant.project.name} may no longer use version {grant.version_number}.",
         undo={"action": f"{here}/grants", "label": "Grant it again", "fields": fields},
     )
@@ -100,7 +100,7 @@ def give_export_permission(
         if checked.body is not None:
             one = exports.give(actor, dataset_id, checked.body)
             return shell.redirect(
-                f"/datasets/{dataset_id}#exports",
+                f"/datasets/{dataset_id}",
                 f"{one.person.display_name} may submit results from {one.project.name}.",
             )
     except Conflict as error:
@@ -122,7 +122,7 @@ def withdraw_export_permission(
     except Conflict as error:
         return shell.redirect(here, error.detail, kind="warn")
     return shell.redirect(
-        f"{here}#exports",
+        here,
         f"{one.person.display_name} may no longer submit results from {one.project.name}.",
         undo={
             "action": f"{here}/export-permissions",

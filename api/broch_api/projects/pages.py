@@ -148,8 +148,8 @@ def add_member(
                 text = (
                     f"{name} is a member. As an airlock reviewer, {name} may never again review this project."
                 )
-                return shell.redirect(f"/projects/{project_id}#members", text, kind="warn")
-            return shell.redirect(f"/projects/{project_id}#members", f"{name} is a member.")
+                return shell.redirect(f"/projects/{project_id}", text, kind="warn")
+            return shell.redirect(f"/projects/{project_id}", f"{name} is a member.")
     context = _context(actor, projects.detail(actor, project_id)) | {"values": given, "errors": errors}
     return shell.render(request, "projects/detail.html", context, status=422)
 
@@ -163,7 +163,7 @@ def remove_member(project_id: Id, membership_id: Id, actor: Who, members: Member
     except Conflict as error:
         return shell.redirect(here, error.detail, kind="warn")
     return shell.redirect(
-        f"{here}#members",
+        here,
         f"{gone.person.display_name} is no longer a member.",
         undo={
             "action": f"{here}/members",

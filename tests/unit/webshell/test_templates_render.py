@@ -41,7 +41,7 @@ def shell(**more: Any) -> dict[str, Any]:
         "theme": "dark",
         "banner": "For trying Broch: not for real sensitive data",
         "flash": [
-            {"kind": "success", "text": "Ann is a member.", "undo": undo},
+            {"kind": "ok", "text": "Ann is a member.", "undo": undo},
             {"kind": "error", "text": "No.", "undo": None},
         ],
         "now": NOW,

@@ -60,6 +60,7 @@
     total(now) {
       const gauge = this.section.querySelector("[data-total]");
       gauge.hidden = false;
+      gauge.querySelector("[data-total-label]").textContent = "Uploading";
       gauge.querySelector("progress").value = this.bytes ? (this.sent + now) / this.bytes : 1;
       gauge.querySelector("[data-total-note]").textContent = `${this.arrived} files there, ${this.waiting.length} to come, ${size(this.sent + now)} of ${size(this.bytes)}`;
     }
@@ -82,12 +83,14 @@
           this.show(row, "done", `Arrived, ${size(file.size)}`);
         } catch (error) {
           this.failed += 1;
+          bar.hidden = true;
           this.show(row, "failed", error.message);
         }
         this.sent += file.size;
         this.total(0);
       }
       this.busy = false;
+      this.section.querySelector("[data-total-label]").textContent = this.failed ? "Not all arrived" : "All arrived";
       this.section.querySelector("[data-say]").textContent = `${this.arrived} files arrived, ${this.failed} failed.`;
       // The list below comes from the server; what failed stays to be read.
       if (!this.failed) window.location.reload();
