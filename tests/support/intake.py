@@ -48,7 +48,11 @@ class FakeScan:
         for file in files:
             assert hashlib.sha256(file.path.read_bytes()).hexdigest() == file.sha256
         self.seen.append(list(files))
-        found = [] if self.verdict is Verdict.CLEAN else [Finding("malware", "test", self.verdict, "", "As told.")]
+        found = (
+            []
+            if self.verdict is Verdict.CLEAN
+            else [Finding("malware", "test", self.verdict, "", "As told.")]
+        )
         return [[result("malware", "fake 1", found)] for _ in files]
 
 
@@ -176,9 +180,9 @@ class Intake:
         return self.blobs.path(self.world.project.id, class_, sha256).exists()
 
 
-def make_intake(folder: Path, **settings: Any) -> Intake:
+def make_intake(folder: Path, url: str | None = None, **settings: Any) -> Intake:
     """Make a world with the intake on it; small limits unless told."""
-    world = make_world(folder)
+    world = make_world(folder, url)
     limits = {"airlock_file_bytes": 1 << 20, "airlock_request_files": 5, "airlock_drafts": 3}
     chosen = Settings(folder=folder, demo=True, **{**limits, "upload_chunk_bytes": 1 << 16, **settings})
     blobs, zones, scan = FolderBlobs(folder / "blobs"), FolderZones(folder / "zones"), FakeScan()
@@ -192,7 +196,9 @@ def make_intake(folder: Path, **settings: Any) -> Intake:
         shell_origin=BASE,
         docs_prefix=API,
     )
-    shell = ShellHeaders(app, hosts=["broch.localhost:8000"], policy=shell_policy("http://hub.localhost", BASE))
+    shell = ShellHeaders(
+        app, hosts=["broch.localhost:8000"], policy=shell_policy("http://hub.localhost", BASE)
+    )
     return Intake(
         world,
         chosen,
