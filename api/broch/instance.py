@@ -1,0 +1,234 @@
+"""The composition root: one Broch put together from its packages. The only place that knows all of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import structlog
+from fastapi import FastAPI
+
+import broch_airlock.assembly_intake as intake
+import broch_airlock.assembly_review as review
+import broch_api.assembly_governance as governance
+import broch_api.assembly_runtime as runtime
+from broch import migrations
+from broch.demo.seed import Seed, is_empty
+from broch.health import SANDBOX_SECONDS, SCANNER_SECONDS, sandbox_part, scanner_part
+from broch.rendering import SandboxRenderer
+from broch.run_folder import web_secret
+from broch_airlock.checks.clamd_config import DEMO, DEMO_NAME, demo_signatures, demo_signatures_at
+from broch_airlock.checks.clamd_process import ClamdSetup, prepare_clamd
+from broch_airlock.checks.policy import CLAMD_LARGEST, Policy
+from broch_airlock.checks.sandbox import BubblewrapSandbox
+from broch_airlock.checks.supervisor import check_files
+from broch_airlock.door.app import make_door_app
+from broch_airlock.shelves import Shelves
+from broch_airlock.viewer.app import make_viewer_app
+from broch_api.datasets.verify import VersionVerifier
+from broch_api.home.service import HomeCard
+from broch_api.internal.credentials import ServiceTokens
+from broch_api.status.parts import remembered
+from broch_core.actors import Actor
+from broch_core.audit.denials import DenialLog
+from broch_core.audit.log import AuditLog
+from broch_core.blobs import FolderBlobs
+from broch_core.clock import utc_now
+from broch_core.outbox.worker import OutboxWorker
+from broch_core.proof import KeyFolder
+from broch_core.settings import Settings
+from broch_core.store.engine import make_engine
+from broch_core.store.unit import Store
+from broch_core.web.app import make_app
+from broch_core.web.pages import Pages
+from broch_core.web.sessions import Sessions
+from broch_workspaces.zones import FolderZones
+
+log = structlog.get_logger()
+
+BANNER = "For trying Broch: not for real sensitive data."
+TEMPLATE_PACKAGES = ("broch_api", "broch_airlock")
+DEMO_RENEWAL = timedelta(hours=12)
+PERIOD_SECONDS = 20.0
+"""How often deadlines, forgotten uploads and due re-verifications are looked at."""
+
+
+@dataclass(frozen=True)
+class Apps:
+    """What listens where."""
+
+    control: FastAPI
+    airlock: FastAPI
+    viewer: FastAPI
+    internal: FastAPI
+    door: FastAPI
+
+
+class Instance:
+    """One running Broch: its services, its apps, its work in the background."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        owner = settings.database_owner_url
+        migrations.upgrade(owner.get_secret_value() if owner else settings.store_url())
+        store = Store(make_engine(settings.store_url()))
+        keys = KeyFolder(settings.folder / "keys", settings.log_name)
+        keys.create(utc_now())
+        sessions = Sessions(store, web_secret(settings.folder / "keys"), settings.session_lifetime)
+        blobs = FolderBlobs(settings.folder / "blobs")
+        blobs.sweep()
+        zones = FolderZones(settings.folder / "zones")
+        self.audit_log = AuditLog(store, keys, settings.log_name)
+        policy = Policy(
+            max_signature_age=settings.signature_age,
+            max_file_bytes=min(settings.airlock_file_bytes, CLAMD_LARGEST),
+        )
+        clamd = prepare_clamd(settings.folder / "clamd", settings.run / "clamd")
+        antivirus = clamd.antivirus()
+        sandbox = BubblewrapSandbox()
+        self.services: dict[type, Any] = {
+            Store: store,
+            Settings: settings,
+            Sessions: sessions,
+            KeyFolder: keys,
+            AuditLog: self.audit_log,
+            FolderBlobs: blobs,
+            FolderZones: zones,
+            DenialLog: DenialLog(store),
+            Policy: policy,
+        }
+        scan = partial(check_files, policy=policy, antivirus=antivirus, sandbox=sandbox)
+        self.services |= intake.make_services(store, settings, blobs, zones, scan)
+        self.services |= review.make_services(
+            store,
+            self.services[Shelves],
+            self.audit_log,
+            keys,
+            zones,
+            settings,
+            SandboxRenderer(sandbox),
+            policy_digest=policy.digest(),
+        )
+        self.services |= governance.make_services(store, settings, sessions, home_cards=[self._airlock_cards])
+        self.services |= runtime.make_services(
+            store,
+            settings,
+            self.audit_log,
+            self.services[DenialLog],
+            zones,
+            tokens=ServiceTokens.load(settings.run),
+            health=[
+                remembered(partial(scanner_part, antivirus, settings.signature_age), SCANNER_SECONDS),
+                remembered(sandbox_part, SANDBOX_SECONDS),
+            ],
+        )
+        self.services[Pages] = Pages(
+            sessions,
+            TEMPLATE_PACKAGES,
+            nav=[*governance.nav(), *intake.nav(), *review.nav(self.services), *runtime.nav()],
+            banner=BANNER if settings.demo else None,
+            facts={"max_upload_bytes": settings.airlock_file_bytes},
+        )
+        handlers = [
+            governance.outbox_handlers(self.services),
+            intake.outbox_handlers(self.services),
+            review.outbox_handlers(self.services),
+            runtime.outbox_handlers(self.services),
+        ]
+        self._outbox = OutboxWorker(store, {kind: call for part in handlers for kind, call in part.items()})
+        self._reconciler = runtime.make_reconciler(self.services)
+        verifier: VersionVerifier = self.services[VersionVerifier]
+        self._clockwork = Clockwork(
+            [
+                *intake.periodic(self.services),
+                lambda: len([verifier.verify_version(id_) for id_ in verifier.due(1)]),
+            ]
+        )
+
+    def _airlock_cards(self, actor: Actor) -> list[HomeCard]:
+        return [HomeCard(action="Open", **card) for card in review.home_cards(self.services, actor)]
+
+    def seed(self) -> None:
+        """Fill an empty Broch with the demo, if settings want it."""
+        if self.settings.demo and is_empty(self.services[Store]):
+            Seed(self.services).plant()
+
+    def apps(self) -> Apps:
+        """Make the apps."""
+        common: dict[str, Any] = {"services": self.services, "shell_origin": self.settings.shell_origin}
+        return Apps(
+            control=make_app(
+                "Broch control plane",
+                "People, projects, data, workspaces and the audit log of a Trusted Research Environment.",
+                [*governance.routers(), *runtime.routers()],
+                docs_prefix="/api/v1",
+                **common,
+            ),
+            airlock=make_app(
+                "Broch airlock",
+                "What crosses the boundary of a project: checked, reviewed by two, released with proof.",
+                [*review.routers(), *intake.routers()],
+                docs_prefix="/api/v1/airlock",
+                **common,
+            ),
+            viewer=make_viewer_app(self.services),
+            internal=runtime.make_internal_app(self.services),
+            door=make_door_app(self.services),
+        )
+
+    def start(self) -> None:
+        """Begin the work in the background."""
+        self.audit_log.start()
+        self._outbox.start()
+        self._reconciler.start()
+        self._clockwork.start()
+
+    def stop(self) -> None:
+        """Finish what is in hand and end."""
+        self._clockwork.stop()
+        self._reconciler.stop()
+        self._outbox.stop()
+        self.audit_log.stop()
+        self.services[Store].engine.dispose()
+
+
+class Clockwork:
+    """Calls what must be called now and then, each on its own: one that fails does not keep the others waiting."""
+
+    def __init__(self, calls: Sequence[Callable[[], int]], *, period: float = PERIOD_SECONDS) -> None:
+        self._calls = calls
+        self._period = period
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="clockwork", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the call in hand."""
+        self._end.set()
+        self._thread.join(timeout=30)
+
+    def _loop(self) -> None:
+        while not self._end.wait(self._period):
+            for call in self._calls:
+                try:
+                    call()
+                except Exception:
+                    log.exception("clockwork.failed")
+
+
+def refresh_demo_signatures(setup: ClamdSetup) -> int:
+    """Make the demo signature anew twice a day while Broch runs: its age is the file's, and nobody else renews it."""
+    if setup.signatures != DEMO:
+        return 0
+    made = demo_signatures_at(setup.database / DEMO_NAME)
+    if made is None or utc_now() - made > DEMO_RENEWAL:
+        demo_signatures(setup.database)
+        return 1
+    return 0

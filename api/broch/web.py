@@ -1,0 +1,146 @@
+"""`broch serve web`: the process that owns the database, behind one listener for browsers and two sockets for services."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uvicorn
+
+from broch.instance import Apps, Instance
+from broch_core.settings import Settings
+from broch_core.web.app import static_files
+from broch_core.web.headers import ShellHeaders, shell_policy
+from broch_core.web.logs import set_up_logs
+
+Scope = MutableMapping[str, Any]
+App = Callable[[Scope, Any, Any], Awaitable[None]]
+
+log = structlog.get_logger()
+
+AIRLOCK_PREFIXES = ("/airlock", "/api/v1/airlock")
+_UVICORN: dict[str, Any] = {
+    "log_config": None,
+    "access_log": False,
+    "server_header": False,
+    "timeout_graceful_shutdown": 5,
+    "lifespan": "off",
+    "ws": "none",
+}
+
+
+class Shell:
+    """Control plane, airlock and static files on one origin; the viewer on its own, cookieless one."""
+
+    def __init__(self, apps: Apps, settings: Settings) -> None:
+        self._apps = apps
+        self._static = static_files()
+        self._viewer_host = _host(settings.viewer_origin)
+        self._aliases = {f"{name}:{settings.port}".encode() for name in ("127.0.0.1", "localhost")}
+        self._home = settings.shell_origin
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Serve one request."""
+        headers = dict(scope["headers"])
+        host = headers.get(b"host", b"").lower()
+        path: str = scope["path"]
+        if host == self._viewer_host:
+            await self._apps.viewer(scope, receive, send)
+        elif (
+            host in self._aliases and b"text/html" in headers.get(b"accept", b"") and scope["method"] == "GET"
+        ):
+            # Cookies of ours are bound to the shell's own host: bring people there, whatever they typed.
+            await _redirect(send, self._home + path)
+        elif path.startswith("/static/"):
+            await self._static({**scope, "path": path, "root_path": "/static"}, receive, send)
+        elif any(path == prefix or path.startswith(prefix + "/") for prefix in AIRLOCK_PREFIXES):
+            await self._apps.airlock(scope, receive, send)
+        else:
+            await self._apps.control(scope, receive, send)
+
+
+def make_shell(apps: Apps, settings: Settings) -> ShellHeaders:
+    """Return the whole of what browsers meet, with its headers."""
+    hosts = {_host(settings.shell_origin).decode(), _host(settings.viewer_origin).decode()}
+    hosts |= {f"127.0.0.1:{settings.port}", f"localhost:{settings.port}"}
+    return ShellHeaders(
+        Shell(apps, settings), hosts=hosts, policy=shell_policy(settings.hub_origin, settings.viewer_origin)
+    )
+
+
+def serve() -> None:
+    """Serve until SIGTERM."""
+    settings = Settings()
+    set_up_logs(settings.log_format)
+    os.umask(0o077)
+    instance = Instance(settings)
+    try:
+        instance.seed()
+        apps = instance.apps()
+        instance.start()
+        asyncio.run(_serve(settings, apps))
+    finally:
+        instance.stop()
+
+
+async def _serve(settings: Settings, apps: Apps) -> None:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", settings.port))
+    servers = [
+        (_server(make_shell(apps, settings)), [listener]),
+        (_server(apps.internal), [_unix(settings.run / "control.sock")]),
+        (_server(apps.door), [_unix(settings.run / "door" / "door.sock")]),
+    ]
+
+    def end() -> None:
+        for server, _ in servers:
+            server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, end)
+    log.info("web.listening", port=settings.port)
+    await asyncio.gather(*(server.serve(sockets=sockets) for server, sockets in servers))
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to us: three share the process."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        """Capture none."""
+        yield
+
+
+def _server(app: Any) -> _Server:
+    return _Server(uvicorn.Config(app, **_UVICORN))
+
+
+def _unix(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    path.chmod(0o600)
+    return listener
+
+
+def _host(origin: str) -> bytes:
+    return origin.partition("://")[2].encode()
+
+
+async def _redirect(send: Any, href: str) -> None:
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 307,
+            "headers": [(b"location", href.encode()), (b"content-length", b"0")],
+        }
+    )
+    await send({"type": "http.response.body", "body": b""})
