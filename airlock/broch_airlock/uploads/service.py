@@ -159,15 +159,14 @@ class UploadDesk:
         """Drop uploads whose time is over; return how many."""
         with self._store.read() as session:
             over = session.exec(select(Upload.id).where(Upload.expires_at < utc_now())).all()
+        dropped = 0
         for upload_id in over:
             try:
                 with self.partials.claim(upload_id):
-                    with self._store.write(housekeeping=True) as change:
-                        change.session.exec(delete(Upload).where(col(Upload.id) == upload_id))
-                    self.partials.drop(upload_id)
+                    dropped += self._drop_if_over(upload_id)
             except InUse:
                 continue  # it is moving after all
-        return len(over)
+        return dropped
 
     def recover(self) -> None:
         """Drop bytes that no open upload knows; for the start, before anybody writes."""
@@ -190,6 +189,16 @@ class UploadDesk:
     def stride(self) -> int:
         """Bytes after which a long part is synced and noted."""
         return self._settings.upload_chunk_bytes
+
+    def _drop_if_over(self, upload_id: str) -> int:
+        """Drop a claimed upload unless it went on a moment ago; return how many were dropped."""
+        with self._store.write(housekeeping=True) as change:
+            gone = change.session.exec(
+                delete(Upload).where(col(Upload.id) == upload_id, col(Upload.expires_at) < utc_now())
+            ).rowcount
+        if gone:
+            self.partials.drop(upload_id)
+        return gone
 
     def _require_slot(self, session: Session, request_id: str) -> None:
         if open_uploads(session, request_id) >= self._settings.airlock_request_files:
