@@ -142,16 +142,18 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 
 async def _await_ready(settings: Settings) -> bool:
-    async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
+    """Wait for the shell, and for the hub behind its socket: it opens the port of workspaces before that."""
+    hub_socket = httpx.AsyncHTTPTransport(uds=str(settings.run / "hub" / "hub.sock"))
+    async with (
+        httpx.AsyncClient(timeout=5, trust_env=False) as web,
+        httpx.AsyncClient(timeout=5, trust_env=False, transport=hub_socket) as hub,
+    ):
 
         async def answers() -> bool:
             with contextlib.suppress(httpx.HTTPError):
-                web = await client.get(f"http://127.0.0.1:{settings.port}/healthz")
-                hub = await client.get(
-                    f"http://127.0.0.1:{settings.port + 1}/hub/health",
-                    headers={"Host": f"hub.broch.localhost:{settings.port + 1}"},
-                )
-                return web.status_code == httpx.codes.OK and hub.status_code == httpx.codes.OK
+                shell = await web.get(f"http://127.0.0.1:{settings.port}/healthz")
+                hub_api = await hub.get("http://hub/hub/api")
+                return shell.status_code == httpx.codes.OK and hub_api.status_code == httpx.codes.OK
             return False
 
         return await wait_for(answers, READY_SECONDS)
