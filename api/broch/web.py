@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 import uvicorn
+import uvloop
 
 from broch.instance import Apps, Instance
 from broch_core.settings import Settings
@@ -85,7 +86,8 @@ def serve() -> None:
         instance.seed()
         apps = instance.apps()
         instance.start()
-        asyncio.run(_serve(settings, apps))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(settings, apps))
     finally:
         instance.stop()
 
@@ -93,6 +95,8 @@ def serve() -> None:
 async def _serve(settings: Settings, apps: Apps) -> None:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Head and body of an answer are two writes: with Nagle's algorithm the second waits 40 ms for the first's ACK.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.bind(("127.0.0.1", settings.port))
     servers = [
         (_server(make_shell(apps, settings)), [listener]),

@@ -83,14 +83,15 @@ async def guard_page(request: Request) -> None:
         raise CrossSite("The page is out of date.", remedy="Load the page again and repeat.")
 
 
-def _actor(request: Request) -> Actor:
+# Asynchronous although they wait for nothing: FastAPI would send plain functions through the thread pool.
+async def _actor(request: Request) -> Actor:
     actor: Actor | None = request.state.actor
     if actor is None:
         raise Unauthenticated("Sign in to go on.")
     return actor
 
 
-def _visitor(request: Request) -> Actor | None:
+async def _visitor(request: Request) -> Actor | None:
     actor: Actor | None = request.state.actor
     return actor
 

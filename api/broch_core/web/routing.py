@@ -130,7 +130,7 @@ class Router:
 def provided(kind: type[T]) -> Any:
     """Return a dependency on the service of this type that the composition root put into the app."""
 
-    def find(request: Request) -> T:
+    async def find(request: Request) -> T:  # asynchronous: a plain function would go through the thread pool
         service: T = request.app.state.services[kind]
         return service
 
