@@ -31,6 +31,7 @@ _UVICORN: dict[str, Any] = {
     "log_config": None,
     "access_log": False,
     "server_header": False,
+    "proxy_headers": False,
     "timeout_graceful_shutdown": 5,
     "lifespan": "off",
     "ws": "none",
