@@ -84,6 +84,9 @@ class HubLogin:
         now = utc_now()
         hashed = token_hash(asked.code)
         with self._store.write() as change:
+            change.exempt = (
+                True  # `_record` writes what came of it; a code that nobody was given is nobody's act
+            )
             won = change.session.exec(
                 update(LoginCode)
                 .where(col(LoginCode.code_hash) == hashed, col(LoginCode.redeemed_at).is_(None))
@@ -220,5 +223,4 @@ def _record(change: Change, row: LoginCode, problem: str | None) -> None:
         personal={},
         outcome="denied" if problem else "allowed",
     )
-    change.session.add(record)
-    change.exempt = True  # this is its record, whose outcome `Change.audit` cannot say
+    change.session.add(record)  # `Change.audit` knows no denials

@@ -108,7 +108,7 @@ def outbox_part(store: Store) -> HealthPart:
                 "outbox",
                 ok=False,
                 needed=False,
-                why=f"{stuck} effects are stuck{named}, {late} are late.",
+                why=f"Stuck side effects: {stuck}{named}. Late ones: {late}.",
                 remedy="Look for 'outbox.stuck' in logs/web.log: it says why. Then restart Broch.",
                 title="Work in the background",
             )

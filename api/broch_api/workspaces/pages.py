@@ -101,7 +101,9 @@ def _frame(project: Project, view: WorkspaceView | None) -> dict[str, Any]:
         "airlock_fragment": f"/airlock/fragment?project={project.id}",
         "progress_href": f"{here}/stage",
         "watch_href": f"{here}/watch",
-        "steps": STEPS,
+        "steps": STEPS
+        if state == WorkspaceStatus.STARTING
+        else (),  # a failure may come long after the start
         "step": 2 if view and view.planned else 1,
         "message": message or _note(state),
         "log": log,
