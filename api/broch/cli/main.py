@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -155,12 +154,7 @@ def root(
 
 def main() -> None:
     """Run the command line."""
-    try:
-        app(prog_name="broch")
-    except BrokenPipeError:
-        # The reader went away (`| head`): nothing more to say, and no traceback at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    app(prog_name="broch")
 
 
 if __name__ == "__main__":

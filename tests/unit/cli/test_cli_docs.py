@@ -1,0 +1,38 @@
+"""docs/cli.md has every command, and every command line in it is one."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from broch.cli import airlock, audit, dataset, project
+from broch.cli.main import ENTRIES
+from broch.cli.main import app as broch_app
+
+DOCS = (Path(__file__).parents[3] / "docs" / "cli.md").read_text()
+LINES = re.findall(r"^\| .* \| `(broch [^`]*)` \|$", DOCS, re.MULTILINE)
+GROUPS = {"project": project.app, "dataset": dataset.app, "airlock": airlock.app, "audit": audit.app}
+
+
+def test_every_command_is_documented_once() -> None:
+    wanted = {name for name, entry in ENTRIES.items() if entry.module and not entry.hidden} - GROUPS.keys()
+    wanted |= {f"{group} {name}" for group, app in GROUPS.items() for name in get_command(app).commands}  # type: ignore[attr-defined]
+    shown = [
+        words[1] if words[1] not in GROUPS else " ".join(words[1:3]) for words in map(shlex.split, LINES)
+    ]
+    assert sorted(shown) == sorted(wanted)
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_documented_command_lines_are_understood(line: str) -> None:
+    words = shlex.split(line)[1:]
+    command, context = get_command(broch_app), None
+    while hasattr(command, "commands"):
+        context = command.make_context("broch", words, parent=context)
+        name, command, words = command.resolve_command(context, [*context._protected_args, *context.args])
+        assert command is not None, name
+    command.make_context(line, words, parent=context)  # raises where a word does not fit
