@@ -139,7 +139,8 @@ def _again(
     kept: _Kept | None = None,
     problem: str | None = None,
 ) -> Response:
-    context = _context(desk.read(actor, request_id), kept=kept, problem=problem)
+    action = Action.AIRLOCK_FILE_DECIDE if kept else Action.AIRLOCK_FILE_VIEW
+    context = _context(desk.read(actor, request_id, action), kept=kept, problem=problem)
     return shell.render(request, "review/request.html", context, status=status)
 
 

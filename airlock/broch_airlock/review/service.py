@@ -68,15 +68,15 @@ class ReviewDesk:
             entries = _entries(session, actor, _waiting(session, actor, after=None, limit=None))
         return sum(entry.open and entry.decided < entry.files for entry in entries)
 
-    def read(self, actor: Actor, request_id: str) -> ReviewView:
-        """Return a request as this reviewer may see it.
+    def read(self, actor: Actor, request_id: str, action: Action = Action.AIRLOCK_FILE_VIEW) -> ReviewView:
+        """Return a request as this reviewer may see it, if they may do `action`.
 
         Raises:
             NotFound: there is no such request, or it has not been submitted.
             Denied: the actor is not independent of it.
         """
         with self._store.read() as session:
-            request = reach_request(session, actor, Action.AIRLOCK_FILE_VIEW, request_id)
+            request = reach_request(session, actor, action, request_id)
             return review_view(session, actor, request, standing_of(session, request), taken=TAKEN)
 
     def decide(self, actor: Actor, request_id: str, file_id: str, body: DecisionNew) -> ReviewView:
