@@ -64,8 +64,12 @@ class HubClient:
         """
         self._call("POST", _user(principal), accept=(201, 409))
         answer = self._call("POST", f"{_user(principal)}/server", accept=(201, 202, 400))
-        if answer.status_code == 400 and self.server(principal) is None:
-            raise HubRefused(_reason(answer))
+        if answer.status_code == 400:  # it runs already, or is on its way down, or cannot start
+            server = self.server(principal)
+            if server is None:
+                raise HubRefused(_reason(answer))
+            if server.pending == "stop":
+                raise HubAway("the server of an earlier start is still stopping")
 
     def stop(self, principal: str) -> bool:
         """Have a server stopped; return whether it is gone.

@@ -288,6 +288,15 @@ def test_a_server_of_an_earlier_start_ends_before_a_new_one(plane: Plane):
     assert plane.hub.servers[principal]["pending"] == "spawn"
 
 
+def test_a_start_never_takes_a_server_that_is_going_for_its_own(plane: Plane):
+    hub, principal = plane.get(HubClient), "w" + "a" * 25
+    plane.hub.run(principal)
+    hub.start(principal)
+    plane.hub.servers[principal]["pending"] = "stop"
+    with pytest.raises(HubAway, match="still stopping"):
+        hub.start(principal)
+
+
 def test_stopping_lasts_until_the_server_is_gone(plane: Plane):
     principal = running(plane)
     plane.hub.slow_stop = True
