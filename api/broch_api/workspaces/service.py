@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from urllib.parse import urlsplit
-
 from sqlmodel import Session, col, select
 
 from broch_api.workspaces.effects import stop_later
@@ -31,9 +29,11 @@ ACTIVE = frozenset({WorkspaceStatus.STARTING, WorkspaceStatus.RUNNING})
 
 
 def notebook_url(hub_origin: str, principal: str) -> str:
-    """Return the address of a workspace's notebook: an origin of its own below the hub's host."""
-    parts = urlsplit(hub_origin)
-    return f"{parts.scheme}://{principal}.{parts.netloc}/user/{principal}/lab"
+    """Return where a browser enters a workspace.
+
+    By way of the hub's sign-in, always: its cookie may still be that of another workspace of the same person.
+    """
+    return f"{hub_origin}/hub/oauth_login?next=/hub/user/{principal}/lab"
 
 
 def resource_of(row: Workspace) -> Resource:

@@ -148,7 +148,9 @@ def test_the_workspace_page_follows_a_start_to_its_frame(plane: Plane):
     assert ruth.client.get(f"{here}/stage").headers["hx-refresh"] == "true"
     assert ruth.client.get(f"{here}/watch").status_code == 204
     shown = ruth.client.get(here)
-    assert f'src="http://{principal}.hub.broch.localhost:8001/user/{principal}/lab"' in shown.text
+    assert (
+        f'src="http://hub.broch.localhost:8001/hub/oauth_login?next=/hub/user/{principal}/lab"' in shown.text
+    )
     assert f'hx-get="/airlock/fragment?project={plane.world.project.id}"' in shown.text
     assert "http://*.hub.broch.localhost:8001" in shown.headers["content-security-policy"]
     plane.inside.post(
