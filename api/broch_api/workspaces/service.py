@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+
 from sqlmodel import Session, col, select
 
 from broch_api.workspaces.effects import stop_later
