@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from broch.run_folder import is_claimed
 from broch_airlock.checks.clamd_config import SYSTEM_DATABASE, has_system_signatures
 from broch_airlock.checks.clamd_process import find_clamd
 from broch_core.settings import Settings
-from broch_workspaces.sandbox.account import drop_privileges
+from broch_workspaces.sandbox.account import choose_account, drop_privileges
 from broch_workspaces.sandbox.errors import SandboxUnavailable
 from broch_workspaces.sandbox.probe import Machine, probe
 from broch_workspaces.sandbox.runtime import interpreter_folders
@@ -38,20 +39,29 @@ class Finding:
 
 def source_folders() -> list[Path]:
     """Return the folders of our packages, which the unprivileged account must be able to read."""
-    return [Path(__import__(name).__file__).resolve().parent for name in OURS]
+    return [Path(str(__import__(name).__file__)).resolve().parent for name in OURS]
 
 
 def examine(settings: Settings, machine: Machine | None = None) -> list[Finding]:
     """Look at everything that `broch up` needs."""
     machine = machine or Machine()
+    ports = (settings.port, settings.port + 1)
+    running = is_claimed(settings.folder)
     return [
         look_at_python(),
         look_at_sandbox(machine),
         look_at_clamd(),
         look_at_signatures(),
-        *(look_at_port(port) for port in (settings.port, settings.port + 1)),
+        *([_running(settings)] if running else [look_at_port(port) for port in ports]),
         look_at_folder(settings.folder),
     ]
+
+
+def _running(settings: Settings) -> Finding:
+    """Say that a Broch runs, whose ports are of course taken."""
+    return Finding(
+        "running", ok=True, says=f"a Broch is running on {settings.folder}; /readyz says how it does"
+    )
 
 
 def look_at_python() -> Finding:
@@ -151,25 +161,40 @@ def look_at_port(port: int) -> Finding:
     return Finding(f"port {port}", ok=True, says=f"port {port} of 127.0.0.1 is free")
 
 
-def look_at_folder(folder: Path) -> Finding:
-    """Look at owner, mode and free space of the folder of state."""
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    if not os.access(existing, os.W_OK | os.X_OK):
-        return Finding(
-            "folder",
-            ok=False,
-            says=f"{existing} cannot be written to.",
-            remedy="Run: ./broch up --dir FOLDER_OF_YOURS",
-        )
+def look_at_folder(folder: Path, least_free: int = LEAST_FREE_BYTES) -> Finding:
+    """Look at owner, mode and free space of the folder of state, as the account that Broch will be."""
+    existing = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    wrong = _why_not_usable(folder, existing)
+    if wrong is not None:
+        return wrong
     free = shutil.disk_usage(existing).free
-    if free < LEAST_FREE_BYTES:
+    if free < least_free:
         return Finding(
             "folder",
             ok=False,
-            says=f"{existing} has {free >> 20} MiB left; Broch wants {LEAST_FREE_BYTES >> 20} MiB at least.",
+            says=f"{existing} has {free >> 20} MiB left; Broch wants {least_free >> 20} MiB at least.",
             remedy="Free some space, or run: ./broch up --dir FOLDER_ON_ANOTHER_DISK",
         )
     return Finding("folder", ok=True, says=f"{folder} ({free >> 30} GiB free)")
+
+
+def _why_not_usable(folder: Path, existing: Path) -> Finding | None:
+    elsewhere = "Run: ./broch up --dir FOLDER_OF_YOURS"
+    if not existing.is_dir():
+        return Finding("folder", ok=False, says=f"{existing} is not a folder.", remedy=elsewhere)
+    root = os.geteuid() == 0
+    uid, gid = choose_account() if root else (os.geteuid(), os.getegid())
+    if existing == folder:
+        owner = folder.stat().st_uid
+        # Root gives an empty folder to the account; what holds somebody's files stays theirs.
+        if owner != uid and not (root and not any(folder.iterdir())):
+            mend = f"Run: chown -R {uid}:{gid} {folder}  (or give another --dir)" if root else elsewhere
+            return Finding(
+                "folder", ok=False, says=f"{folder} belongs to user id {owner}, not to {uid}.", remedy=mend
+            )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return Finding("folder", ok=False, says=f"{existing} cannot be written to.", remedy=elsewhere)
+    return None
 
 
 def as_json(findings: list[Finding]) -> str:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from broch_airlock.checks.antivirus import Antivirus
 from broch_airlock.checks.clamd_process import find_clamd
+from broch_airlock.checks.model import Verdict
 from broch_api.status.parts import PartHealth
 from broch_workspaces.sandbox.errors import SandboxUnavailable
 from broch_workspaces.sandbox.probe import probe
@@ -20,7 +21,12 @@ def scanner_part(antivirus: Antivirus, longest_age: timedelta) -> PartHealth:
     health = antivirus.health(longest_age)
     if health.ok:
         return PartHealth("antivirus", ok=True, why=health.engine, title="Virus scanner")
-    remedy = "Run: sudo apt-get install clamav-daemon" if find_clamd() is None else "Run: sudo freshclam"
+    if find_clamd() is None:
+        remedy = "Run: sudo apt-get install clamav-daemon"
+    elif health.verdict is Verdict.ERROR:
+        remedy = "Broch starts it again by itself. If this stays, look into logs/clamd.log."
+    else:
+        remedy = "Run: sudo freshclam"
     return PartHealth("antivirus", ok=False, why=health.reason, remedy=remedy, title="Virus scanner")
 
 

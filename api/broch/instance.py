@@ -16,7 +16,7 @@ import broch_airlock.assembly_intake as intake
 import broch_airlock.assembly_review as review
 import broch_api.assembly_governance as governance
 import broch_api.assembly_runtime as runtime
-from broch import migrations
+from broch import first_start, migrations
 from broch.demo.seed import Seed, is_empty
 from broch.health import SANDBOX_SECONDS, SCANNER_SECONDS, sandbox_part, scanner_part
 from broch.rendering import SandboxRenderer
@@ -73,6 +73,7 @@ class Instance:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        first_start.set_aside_broken(settings)
         owner = settings.database_owner_url
         migrations.upgrade(owner.get_secret_value() if owner else settings.store_url())
         store = Store(make_engine(settings.store_url()))
@@ -146,6 +147,7 @@ class Instance:
             [
                 *intake.periodic(self.services),
                 lambda: len([verifier.verify_version(id_) for id_ in verifier.due(1)]),
+                partial(refresh_demo_signatures, clamd),
             ]
         )
 
@@ -155,7 +157,9 @@ class Instance:
     def seed(self) -> None:
         """Fill an empty Broch with the demo, if settings want it."""
         if self.settings.demo and is_empty(self.services[Store]):
+            first_start.begin(self.settings)
             Seed(self.services).plant()
+        first_start.done(self.settings)
 
     def apps(self) -> Apps:
         """Make the apps."""
@@ -212,7 +216,8 @@ class Clockwork:
     def stop(self) -> None:
         """End after the call in hand."""
         self._end.set()
-        self._thread.join(timeout=30)
+        if self._thread.is_alive():
+            self._thread.join(timeout=30)
 
     def _loop(self) -> None:
         while not self._end.wait(self._period):

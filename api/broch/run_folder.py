@@ -6,6 +6,8 @@ import fcntl
 import os
 import secrets
 import shutil
+import stat
+from collections.abc import Container
 from pathlib import Path
 
 from broch_core.errors import Conflict
@@ -22,22 +24,75 @@ def claim(folder: Path) -> int:
         Conflict: another Broch owns it.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise Conflict(
-            f"Another Broch is running on {folder}.",
-            remedy="Stop it first, or give another folder: ./broch up --dir FOLDER",
-        ) from None
+        raise _claimed(folder) from None
     return descriptor
 
 
+def refuse_claimed(folder: Path) -> None:
+    """Look whether another supervisor owns this folder, and change nothing.
+
+    Raises:
+        Conflict: one does.
+    """
+    if is_claimed(folder):
+        raise _claimed(folder)
+
+
+def is_claimed(folder: Path) -> bool:
+    """Tell whether a supervisor owns this folder now, as far as we may look."""
+    try:
+        descriptor = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _claimed(folder: Path) -> Conflict:
+    return Conflict(
+        f"Another Broch is running on {folder}.",
+        remedy="Stop it first, or give another folder: ./broch up --dir FOLDER",
+    )
+
+
+def refuse_foreign(run: Path, uids: Container[int]) -> None:
+    """Refuse a run folder that is not a folder of ours: below the temporary directory anybody can make one first.
+
+    Args:
+        run: the folder; nothing there is fine.
+        uids: who may own it.
+
+    Raises:
+        Conflict: it is a link, no folder, or somebody else's.
+    """
+    try:
+        status = run.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid not in uids:
+        raise Conflict(
+            f"{run} is a link or belongs to somebody else (user id {status.st_uid}).",
+            remedy="Remove it, or give a shorter --dir.",
+        )
+
+
 def prepare(run: Path) -> None:
-    """Make the folder anew, with fresh tokens; whatever an earlier run left is gone."""
-    if run.is_symlink() or (run.exists() and run.stat().st_uid != os.geteuid()):
-        raise Conflict(f"{run} belongs to somebody else.", remedy="Remove it, or give a shorter --dir.")
+    """Make the folder anew, with fresh tokens; whatever an earlier run left is gone.
+
+    Raises:
+        Conflict: what lies there is not ours.
+    """
+    refuse_foreign(run, {os.geteuid()})
     shutil.rmtree(run, ignore_errors=True)
     run.mkdir(mode=0o700, parents=True)
     for name in (*SOCKET_FOLDERS, "secrets"):

@@ -7,9 +7,11 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 from rich.console import Console
+from rich.markup import escape
 
+from broch.cli.configured import load_settings
 from broch_core.settings import Settings
 
 
@@ -18,13 +20,7 @@ def config(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
     Set one by an environment variable (BROCH_PORT=9000) or in the TOML file that BROCH_CONFIG names (port = 9000).
     """
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        for item in error.errors():
-            name = ".".join(str(part) for part in item["loc"])
-            typer.echo(f"BROCH_{name.upper()}: {item['msg']}", err=True)
-        raise typer.Exit(1) from None
+    settings = load_settings()
     rows = [
         {
             "name": name,
@@ -38,9 +34,9 @@ def config(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     for row in rows:
-        console.print(f"[bold]{row['variable']}[/] = {row['value']}", markup=True)
+        console.print(f"[bold]{row['variable']}[/] = {escape(str(row['value']))}")
         console.print(f"    {row['says']}", markup=False)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from broch import doctor as examination
-from broch_core.settings import Settings
+from broch.cli.configured import load_settings
 
 
 def doctor(
@@ -18,9 +19,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Try what `broch up` needs, say what is missing and the one command that mends it. Exit status 1 if it is needed."""
-    given: dict[str, Any] = {"folder": folder.absolute() if folder else None, "port": port}
-    settings = Settings(**{name: value for name, value in given.items() if value is not None})
-    findings = examination.examine(settings)
+    findings = examination.examine(load_settings(folder=folder, port=port))
     if as_json:
         typer.echo(examination.as_json(findings))
     else:
@@ -33,7 +32,7 @@ def doctor(
                 if finding.needed
                 else "[yellow]note[/]   "
             )
-            console.print(f"{mark} {finding.name}: {finding.says}")
+            console.print(f"{mark} {finding.name}: {escape(finding.says)}")
             if not finding.ok and finding.remedy:
-                console.print(f"        {finding.remedy}")
+                console.print(f"        {escape(finding.remedy)}")
     raise typer.Exit(0 if all(finding.ok or not finding.needed for finding in findings) else 1)

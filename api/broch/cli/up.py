@@ -8,28 +8,31 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, NoReturn
 
 import httpx
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from broch import doctor, run_folder
+from broch.cli.configured import FILE_VARIABLE, load_settings, settings_file
 from broch.supervisor import Child, Supervisor, wait_for
 from broch_airlock.checks.clamd_process import find_clamd, prepare_clamd
 from broch_core.errors import DomainError
 from broch_core.settings import Settings
 from broch_spawner.settings import HubSettings
-from broch_workspaces.sandbox.account import Account, drop_privileges
+from broch_workspaces.sandbox.account import Account, choose_account, drop_privileges
 from broch_workspaces.sandbox.errors import SandboxUnavailable
 from broch_workspaces.sandbox.runtime import interpreter_folders
 
 READY_SECONDS = 120.0
 """Longest wait for the first answer of the web service; a first start copies demo data."""
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def up(
@@ -50,29 +53,43 @@ def up(
     For trying Broch with data that is not sensitive: workspaces share this machine's kernel. Ctrl-C stops everything;
     the same command starts it again with everything in place.
     """
-    given: dict[str, Any] = {"folder": folder.absolute() if folder else None, "port": port, "demo": demo}
-    settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    settings = load_settings(folder=folder, port=port, demo=demo)
+    file = settings_file()
     began = time.monotonic()
-    for finding in (doctor.look_at_port(settings.port), doctor.look_at_port(settings.port + 1)):
-        if not finding.ok:
-            _refuse(finding.says, finding.remedy)
     try:
+        _look(settings)
         account = _become_unprivileged(settings)
         lock = run_folder.claim(settings.folder)
         run_folder.prepare(settings.run)
-    except (SandboxUnavailable, DomainError) as error:
-        _refuse(error.what if isinstance(error, SandboxUnavailable) else error.detail, error.remedy)
+    except SandboxUnavailable as error:
+        _refuse(error.what, error.remedy)
+    except DomainError as error:
+        _refuse(error.detail, error.remedy)
+    except OSError as error:
+        _refuse(f"{error.filename}: {(error.strerror or str(error)).lower()}.", None)
     try:
-        status = asyncio.run(_run(settings, account, began))
+        status = asyncio.run(_run(settings, account, _environments(settings, file), began))
     finally:
         os.close(lock)
     raise typer.Exit(status)
 
 
-def _refuse(says: str, remedy: str | None) -> None:
-    err.print(f"[bold red]Broch cannot start:[/] {says}")
+def _look(settings: Settings) -> None:
+    """Look, change nothing, and refuse what can be known to fail."""
+    run_folder.refuse_claimed(settings.folder)
+    for finding in (
+        doctor.look_at_folder(settings.folder, least_free=0),
+        doctor.look_at_port(settings.port),
+        doctor.look_at_port(settings.port + 1),
+    ):
+        if not finding.ok:
+            _refuse(finding.says, finding.remedy)
+
+
+def _refuse(says: str, remedy: str | None) -> NoReturn:
+    err.print(f"[bold red]Broch cannot start:[/] {escape(says)}")
     if remedy:
-        err.print(remedy)
+        err.print(escape(remedy))
     err.print("More: ./broch doctor")
     raise typer.Exit(1)
 
@@ -81,12 +98,17 @@ def _become_unprivileged(settings: Settings) -> Account:
     settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     writable = [settings.folder]
     if not settings.run.is_relative_to(settings.folder):
+        # Before root gives it away: a link there would give away what it points to.
+        ours = {os.geteuid(), choose_account()[0]} if os.geteuid() == 0 else {os.geteuid()}
+        run_folder.refuse_foreign(settings.run, ours)
         settings.run.mkdir(exist_ok=True, mode=0o700)
         writable.append(settings.run)
     return drop_privileges([*interpreter_folders(), *doctor.source_folders()], writable)
 
 
-async def _run(settings: Settings, account: Account, began: float) -> int:
+async def _run(
+    settings: Settings, account: Account, environments: Mapping[str, Mapping[str, str]], began: float
+) -> int:
     logs = settings.folder / "logs"
     logs.mkdir(exist_ok=True, mode=0o700)
     if account.dropped:
@@ -94,8 +116,7 @@ async def _run(settings: Settings, account: Account, began: float) -> int:
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    supervisor = Supervisor(logs, announce=lambda text: err.print(f"[yellow]{text}[/]"))
-    environment = _environment(settings)
+    supervisor = Supervisor(logs, announce=lambda text: err.print(f"[yellow]{escape(text)}[/]"))
     clamd = find_clamd()
     if clamd is not None:
         setup = prepare_clamd(settings.folder / "clamd", settings.run / "clamd")
@@ -103,17 +124,17 @@ async def _run(settings: Settings, account: Account, began: float) -> int:
             Child(
                 "clamd",
                 [clamd, "--foreground", "--config-file", str(setup.config)],
-                {"TZ": "UTC", "LC_ALL": "C"},
+                environments["clamd"],
             )
         )
     python = [sys.executable, "-P", "-m", "broch.cli.main", "serve"]
-    supervisor.add(Child("web", [*python, "web"], environment))
+    supervisor.add(Child("web", [*python, "web"], environments["web"]))
     hub_file = settings.run / "hub.json"
     hub_file.write_text(
         HubSettings(state_dir=settings.folder, run_dir=settings.run, port=settings.port).model_dump_json(),
         encoding="utf-8",
     )
-    supervisor.add(Child("hub", [*python, "hub", str(hub_file)], environment))
+    supervisor.add(Child("hub", [*python, "hub", str(hub_file)], environments["hub"]))
     out.print(f"Starting Broch in {settings.folder} ...")
     waiting = asyncio.create_task(_await_ready(settings))
     stopping = asyncio.create_task(ended.wait())
@@ -132,13 +153,27 @@ async def _run(settings: Settings, account: Account, began: float) -> int:
     return status
 
 
-def _environment(settings: Settings) -> dict[str, str]:
-    return {
+def _environments(settings: Settings, file: bytes | None) -> Mapping[str, Mapping[str, str]]:
+    """Return the environment of each service: settings go to web alone, for secrets may be among them.
+
+    Args:
+        settings: those in force.
+        file: content of the file of settings, read while it could be: the account may not reach it.
+    """
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("BROCH_")}
+    plain["PYTHONUNBUFFERED"] = "1"
+    web = {name: value for name, value in os.environ.items() if name.startswith("BROCH_")} | {
         "BROCH_FOLDER": str(settings.folder),
         "BROCH_PORT": str(settings.port),
         "BROCH_DEMO": str(settings.demo).lower(),
-        "PYTHONUNBUFFERED": "1",
     }
+    if file is not None:
+        copy = settings.run / "broch.toml"
+        copy.touch(mode=0o600)
+        copy.write_bytes(file)
+        web[FILE_VARIABLE] = str(copy)
+    clamd = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TZ": "UTC", "LC_ALL": "C"}
+    return {"web": plain | web, "hub": plain, "clamd": clamd}
 
 
 async def _await_ready(settings: Settings) -> bool:

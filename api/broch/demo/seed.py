@@ -54,7 +54,7 @@ class Seed:
         self._store: Store = services[Store]
 
     def plant(self) -> None:
-        """Make people, data and projects. A start that dies half-way is finished by nobody: the folder is not empty then."""
+        """Make people, data and projects. One that dies half-way is set aside by the next start (`broch.first_start`)."""
         admin = next(person for person in PEOPLE if PlatformRole.ADMIN in person.platform_roles)
         self._first_admin(admin)
         for person in PEOPLE:
