@@ -34,6 +34,8 @@ log = structlog.get_logger()
 BATCH = 5000
 """Most records in one transaction of the sequencer."""
 TICK_SECONDS = 0.5
+PAUSE_SECONDS = 0.2
+"""Between two batches: one commit and one signature for many records, still well within a second."""
 _LOCK_KEY = 0x62726F6368
 """Advisory lock of the sequencer on PostgreSQL ("broch")."""
 
@@ -58,7 +60,7 @@ class AuditLog:
         self._keys = keys
         self._origin = origin
         self._wake = threading.Event()
-        self._stopping = False
+        self._end = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="sequencer", daemon=True)
         store.after_commit(self._wake.set)
 
@@ -73,7 +75,7 @@ class AuditLog:
 
     def stop(self) -> None:
         """Number what is left and end."""
-        self._stopping = True
+        self._end.set()
         self._wake.set()
         self._thread.join(timeout=30)
 
@@ -172,19 +174,24 @@ class AuditLog:
             return len(records)
 
     def _loop(self) -> None:
-        while not self._stopping:
+        while not self._end.is_set():
             self._wake.wait(TICK_SECONDS)
             self._wake.clear()
-            try:
-                with self._store.read() as session:
-                    waiting = session.exec(
-                        select(AuditRecord.id).where(col(AuditRecord.seq).is_(None)).limit(1)
-                    ).first()
-                if waiting is not None:  # an idle sequencer must not take the write lock
-                    self.sequence()
-            except Exception:
-                log.exception("sequencer.failed")
-                self._wake.wait(TICK_SECONDS)
+            self._sequence_waiting()
+            self._end.wait(PAUSE_SECONDS)
+        self._sequence_waiting()
+
+    def _sequence_waiting(self) -> None:
+        try:
+            with self._store.read() as session:
+                waiting = session.exec(
+                    select(AuditRecord.id).where(col(AuditRecord.seq).is_(None)).limit(1)
+                ).first()
+            if waiting is not None:  # an idle sequencer must not take the write lock
+                self.sequence()
+        except Exception:
+            log.exception("sequencer.failed")
+            self._end.wait(TICK_SECONDS)
 
 
 def _size(session: Session) -> int:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlmodel import Session, SQLModel, update
+from sqlmodel import Session, SQLModel, insert, update
 
 from broch_core.actions import Action
 from broch_core.audit.record import AuditSubject, new_record
-from broch_core.errors import Conflict, UnauditedChange
+from broch_core.audit.tables import AuditPersonal, AuditRecord
+from broch_core.errors import Conflict, UnauditedChange, Unavailable
 from broch_core.lifecycle import E, Lifecycle, S
 from broch_core.outbox.tables import OutboxEntry
+from broch_core.store.engine import BUSY_SECONDS
+from broch_core.store.written import Epochs, watch, written
+
+_INSERT_RECORD = insert(AuditRecord)
+_INSERT_TEXTS = insert(AuditPersonal)
 
 
 class Change:
@@ -45,11 +51,12 @@ class Change:
             facts: opaque facts (ids, digests, counts, states) that go into the hashed leaf.
             personal: texts about persons or content (names, file names); erasable, only their salted digest is hashed.
         """
-        record, row = new_record(actor_id, str(action), subject, facts=facts or {}, personal=personal or {})
-        self.session.add(record)
-        if row is not None:
-            self.session.flush()  # the texts refer to the record
-            self.session.add(row)
+        record, texts = new_record(actor_id, str(action), subject, facts=facts or {}, personal=personal or {})
+        # Straight to the connection: nothing looks at these rows again here, so the session need not know them.
+        connection = self.session.connection()
+        connection.execute(_INSERT_RECORD, record.model_dump())
+        if texts is not None:
+            connection.execute(_INSERT_TEXTS, texts.model_dump())
         self._records += 1
         return record.id
 
@@ -99,15 +106,23 @@ class Store:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._writer = engine.execution_options(broch_writes=True)
+        watch(self._writer)
         self._committed: list[Callable[[], None]] = []
-        self.epoch = 0
-        """Counts commits of this process: what was read under one epoch still holds (one process owns SQLite)."""
-        self._epoch_lock = threading.Lock()
+        self._epochs = Epochs()
+        # SQLite has one writer at a time and lets the others poll; in one process they can queue instead.
+        self._turn = threading.Lock() if self.single_process else None
 
     @property
     def single_process(self) -> bool:
         """Whether this process is the only writer (SQLite)."""
         return self.engine.dialect.name == "sqlite"
+
+    def epoch(self, tables: Collection[str]) -> int:
+        """Return a number that grows with every commit of this process that may have changed one of `tables`.
+
+        What was read from them under one number still holds, where one process owns the database.
+        """
+        return self._epochs.of(tables)
 
     def after_commit(self, call: Callable[[], None]) -> None:
         """Call `call` after every commit; it must only wake somebody."""
@@ -126,22 +141,16 @@ class Store:
         Raises:
             Conflict: a constraint of the database says no.
             UnauditedChange: rows were changed, but no audit record was written.
+            Unavailable: other writers take too long.
         """
-        changed = False
-
-        def note(*_args: object) -> None:
-            nonlocal changed
-            changed = True
-
-        with Session(self._writer, expire_on_commit=False) as session:
-            event.listen(session, "after_flush", note)
-            event.listen(session, "do_orm_execute", lambda state: None if state.is_select else note())
+        with self._queue(), Session(self._writer, expire_on_commit=False) as session:
             change = Change(session)
             change.exempt = housekeeping
             try:
                 yield change
                 session.flush()
-                change.check(changed=changed)
+                tables = written(session.connection())
+                change.check(changed=bool(tables))
                 session.commit()
             except IntegrityError as error:
                 session.rollback()
@@ -152,10 +161,21 @@ class Store:
                 if (text := trigger_text(error)) is not None:
                     raise Conflict(text) from error
                 raise
-        with self._epoch_lock:
-            self.epoch += 1
+            self._epochs.committed(tables)
         for call in self._committed:
             call()
+
+    @contextmanager
+    def _queue(self) -> Iterator[None]:
+        if self._turn is None:
+            yield
+            return
+        if not self._turn.acquire(timeout=BUSY_SECONDS):
+            raise Unavailable("The database is busy.", remedy="Try again in a moment.")
+        try:
+            yield
+        finally:
+            self._turn.release()
 
 
 TRIGGER_MARK = "broch: "

@@ -21,6 +21,10 @@ from broch_core.tables.people import Person, PersonRole, UserSession
 from broch_core.tables.projects import Membership
 
 _CACHE_LARGEST = 10_000
+_READ: frozenset[str] = frozenset(
+    str(table.__tablename__) for table in (UserSession, Person, PersonRole, Membership)
+)
+"""Tables that an actor is made of."""
 
 
 def token_hash(token: str) -> str:
@@ -84,10 +88,16 @@ class Sessions:
     def remembered(self, token: str) -> Actor | None:
         """Return the actor of a token without asking the database, if the last answer must still hold.
 
-        Where this process is the only writer, an answer holds until the next commit or until one of its rights ends.
+        Where this process is the only writer, an answer holds until a commit writes a table that it was made of, or
+        until one of its rights ends.
         """
         cached = self._cache.get(token_hash(token))
-        if cached and self._store.single_process and cached[0] == self._store.epoch and utc_now() < cached[1]:
+        if (
+            cached
+            and self._store.single_process
+            and cached[0] == self._store.epoch(_READ)
+            and utc_now() < cached[1]
+        ):
             return cached[2]
         return None
 
@@ -95,7 +105,7 @@ class Sessions:
         """Return who the token stands for with the rights of now, or nobody."""
         hashed = token_hash(token)
         now = utc_now()
-        epoch = self._store.epoch
+        epoch = self._store.epoch(_READ)
         with self._store.read() as session:
             found = self._load(session, hashed, now)
         if found is None:
