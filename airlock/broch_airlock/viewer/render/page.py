@@ -59,11 +59,11 @@ class Ink:
     def _marks(self, run: str) -> Markup:
         marks = []
         for char, same in groupby(run):
+            if self._left <= 0:
+                self._left = -1
+                return Markup("").join(marks) + "\ufffd" * (len(run) - len(marks))
             times = sum(1 for _ in same)
             self._left -= 1
-            if self._left < 0:
-                marks.append(Markup("\ufffd"))
-                continue
             name = f"U+{ord(char):04X}" + (f" x{times}" if times > 1 else "")
             marks.append(Markup('<span class="odd">{}</span>').format(name))
         return Markup("").join(marks)
