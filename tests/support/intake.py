@@ -207,6 +207,6 @@ def make_intake(folder: Path, url: str | None = None, **settings: Any) -> Intake
         scan,
         services,
         TestClient(shell, base_url=BASE),
-        TestClient(make_door_app(services), base_url="http://door"),
+        TestClient(make_door_app({**services, Settings: chosen}), base_url="http://door"),
         OutboxWorker(world.store, assembly_intake.outbox_handlers(services)),
     )

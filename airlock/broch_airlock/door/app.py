@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from sqlmodel import col, select
 
 from broch_airlock.door.keeper import Caller, DoorKeeper
-from broch_airlock.door.schemas import DraftView, ImportView, NewDraft
+from broch_airlock.door.schemas import DraftView, ImportList, ImportView, NewDraft
 from broch_airlock.requests.schemas import RequestSummary
 from broch_airlock.requests.service import RequestDesk, RequestFilter
 from broch_airlock.tables import AirlockFile, ImportedName
@@ -22,6 +22,7 @@ from broch_core.actions import Action
 from broch_core.actors import Actor
 from broch_core.errors import Invalid, TooLarge
 from broch_core.ids import Id
+from broch_core.settings import Settings
 from broch_core.store.unit import Store
 from broch_core.web import problems
 from broch_core.web.headers import App, Receive, Scope, Send
@@ -36,6 +37,7 @@ router = Router(PREFIX, kind=Kind.SERVICE)
 Desk = Annotated[RequestDesk, provided(RequestDesk)]
 Intake = Annotated[FileIntake, provided(FileIntake)]
 Keeper = Annotated[DoorKeeper, provided(DoorKeeper)]
+Ours = Annotated[Settings, provided(Settings)]
 
 
 def _token(request: Request) -> str | None:
@@ -51,7 +53,7 @@ AtDoor = Annotated[Caller, Depends(_caller)]
 
 
 @router.post("/drafts", action=Action.DOOR_DRAFT, status_code=201)
-async def create_draft(request: Request, caller: AtDoor, desk: Desk) -> DraftView:
+async def create_draft(request: Request, caller: AtDoor, desk: Desk, settings: Ours) -> DraftView:
     """Begin a draft of files that are to leave; its author is the person of the workspace."""
     body = bytearray()
     async for piece in pieces(request, 4096):
@@ -73,7 +75,7 @@ async def create_draft(request: Request, caller: AtDoor, desk: Desk) -> DraftVie
             by="door",
         )
     )
-    return _draft(view)
+    return _draft(view, settings.shell_origin)
 
 
 @router.put("/drafts/{draft_id}/files/{name}", action=Action.DOOR_DRAFT, status_code=201)
@@ -95,17 +97,19 @@ async def put_draft_file(
 
 
 @router.get("/requests", action=Action.DOOR_READ)
-def list_requests(caller: AtDoor, desk: Desk, before: Before = None, limit: Limit = PAGE) -> Page[DraftView]:
+def list_requests(
+    caller: AtDoor, desk: Desk, settings: Ours, before: Before = None, limit: Limit = PAGE
+) -> Page[DraftView]:
     """List this person's requests in this project."""
     found = desk.list(
         caller.actor,
         RequestFilter(caller.project_id, author_id=caller.actor.person_id, before=before, limit=limit),
     )
-    return Page(items=[_draft(item) for item in found.items], next=found.next)
+    return Page(items=[_draft(item, settings.shell_origin) for item in found.items], next=found.next)
 
 
 @router.get("/imports", action=Action.DOOR_READ)
-def list_imports(caller: AtDoor, store: Annotated[Store, provided(Store)]) -> list[ImportView]:
+def list_imports(caller: AtDoor, store: Annotated[Store, provided(Store)]) -> ImportList:
     """List what lies in `/imports` of this project."""
     with store.read() as session:
         rows = session.exec(
@@ -114,14 +118,16 @@ def list_imports(caller: AtDoor, store: Annotated[Store, provided(Store)]) -> li
             .where(ImportedName.project_id == caller.project_id, col(ImportedName.placed_at).is_not(None))
             .order_by(ImportedName.name)
         ).all()
-    return [
-        ImportView(name=taken.name, size=file.size, sha256=file.sha256, placed_at=taken.placed_at)
-        for taken, file in rows
-        if taken.placed_at is not None
-    ]
+    return ImportList(
+        items=[
+            ImportView(name=taken.name, size=file.size, sha256=file.sha256, placed_at=taken.placed_at)
+            for taken, file in rows
+            if taken.placed_at is not None
+        ]
+    )
 
 
-def _draft(summary: RequestSummary) -> DraftView:
+def _draft(summary: RequestSummary, shell_origin: str) -> DraftView:
     return DraftView(
         id=summary.id,
         status=summary.status,
@@ -129,7 +135,7 @@ def _draft(summary: RequestSummary) -> DraftView:
         purpose=summary.purpose,
         files=summary.files,
         created_at=summary.created_at,
-        page=f"/airlock/requests/{summary.id}",
+        confirm_url=f"{shell_origin}/airlock/requests/{summary.id}",
     )
 
 
@@ -149,12 +155,13 @@ def make_door_app(services: Mapping[type, Any]) -> FastAPI:
     """Make the app for `run/door/door.sock`.
 
     Args:
-        services: `RequestDesk`, `FileIntake`, `DoorKeeper` and `Store` by their types.
+        services: `RequestDesk`, `FileIntake`, `DoorKeeper`, `Store` and `Settings` by their types.
     """
     app = FastAPI(
         title="Airlock door", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
     )
-    app.state.services = {kind: services[kind] for kind in (RequestDesk, FileIntake, DoorKeeper, Store)}
+    needed = (RequestDesk, FileIntake, DoorKeeper, Store, Settings)
+    app.state.services = {kind: services[kind] for kind in needed}
     app.include_router(router.api)
     problems.install(app)
     app.add_middleware(_ProblemsOnly)

@@ -31,7 +31,9 @@ class DraftView(_Strict):
     purpose: str
     files: int
     created_at: datetime
-    page: str = Field(description="Path of its page on the shell, for the person's browser.")
+    confirm_url: str = Field(
+        description="Address of its page, for the person's browser outside the workspace."
+    )
 
 
 class ImportView(_Strict):
@@ -41,3 +43,9 @@ class ImportView(_Strict):
     size: int
     sha256: str
     placed_at: datetime
+
+
+class ImportList(_Strict):
+    """What lies in `/imports` of a project, by name."""
+
+    items: list[ImportView]

@@ -205,14 +205,11 @@ def status(door: Door, _: argparse.Namespace) -> int:
     if not items:
         print("No airlock requests yet. Start one with: airlock submit FILE")
     for item in items:
-        names = [one.get("name", "?") if isinstance(one, dict) else one for one in item.get("files", [])]
-        facts = [
-            item.get("created_at", ""),
-            item.get("direction", ""),
-            item.get("status", ""),
-            item.get("id", ""),
-        ]
-        print("  ".join(map(plain, facts)), " ", ", ".join(map(plain, names)))
+        facts = [str(item.get(name, "")) for name in ("created_at", "direction", "status", "id", "purpose")]
+        print(
+            "  ".join(map(plain, facts)),
+            f" {item.get('files', 0)} file(s)  {plain(item.get('confirm_url', ''))}",
+        )
     return 0
 
 
