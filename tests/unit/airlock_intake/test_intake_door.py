@@ -15,6 +15,7 @@ from broch_core.blobs import BlobClass
 from broch_core.clock import utc_now
 from broch_core.ids import new_id
 from broch_core.lifecycles import AirlockStatus, ProjectStatus, WorkspaceStatus
+from broch_core.settings import Settings
 from broch_core.tables.people import Person
 from broch_core.tables.projects import Membership
 from broch_core.tables.workspaces import Workspace
@@ -167,7 +168,7 @@ def test_nothing_at_the_door_submits(intake: Intake) -> None:
 
 
 def test_the_door_has_four_routes_and_answers_the_rest_with_problems(intake: Intake) -> None:
-    [included] = make_door_app(intake.services).routes
+    [included] = make_door_app({**intake.services, Settings: intake.settings}).routes
     assert included.original_router is door_router.api
     routes = [route for route in door_router.api.routes if isinstance(route, APIRoute)]
     assert len(routes) == len(door_router.api.routes)
@@ -216,12 +217,12 @@ def test_imports_are_listed_once_they_are_placed(intake: Intake) -> None:
     draft, headers = intake.draft(), intake.workspace("robin")
     intake.put(draft, "lib.py", b"lib")
     intake.submit(draft)
-    assert intake.door.get("/door/v1/imports", headers=headers).json() == []
+    assert intake.door.get("/door/v1/imports", headers=headers).json() == {"items": []}
     with intake.world.store.write(housekeeping=True) as change:
         taken = change.session.exec(select(ImportedName)).one()
         taken.placed_at = utc_now()
         change.session.add(taken)
-    [item] = intake.door.get("/door/v1/imports", headers=headers).json()
+    [item] = intake.door.get("/door/v1/imports", headers=headers).json()["items"]
     assert (item["name"], item["sha256"]) == ("lib.py", hashlib.sha256(b"lib").hexdigest())
 
 
