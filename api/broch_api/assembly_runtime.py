@@ -32,6 +32,7 @@ from broch_api.workspaces.reconciler import Reconciler
 from broch_api.workspaces.reports import WorkspaceReports
 from broch_api.workspaces.service import WorkspaceDesk
 from broch_core.actions import Action
+from broch_core.actors import PlatformRole
 from broch_core.audit.denials import DenialLog
 from broch_core.audit.log import AuditLog
 from broch_core.outbox.worker import Handler
@@ -118,7 +119,12 @@ def routers() -> list[Router]:
 def nav() -> list[NavItem]:
     """Return the entries of the navigation, in order."""
     return [
-        NavItem("Workspaces", "/workspaces", "w"),
+        NavItem(
+            "Workspaces",
+            "/workspaces",
+            "w",
+            shown=lambda actor: bool(actor.memberships) or actor.has(PlatformRole.ADMIN),
+        ),
         NavItem("Audit", "/audit", "l", shown=lambda actor: decide(actor, Action.AUDIT_READ).allowed),
         NavItem("Status", "/status", "s", shown=lambda actor: decide(actor, Action.STATUS_READ).allowed),
     ]
