@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -54,13 +53,53 @@ def test_without_clamd_everything_is_an_error_and_health_says_so(lab):
     assert lab.run(lambda: antivirus.health(timedelta(days=2))).verdict is Verdict.ERROR
 
 
-def test_clamd_killed_during_a_scan_is_an_error(own_lab):
-    def slowly(path) -> None:
-        path.write_bytes(os.urandom(1 << 20) * 200)
+class KilledInTheMiddle:
+    """Passes on to a real clamd, and kills it once it has taken some bytes of the original."""
 
-    threading.Timer(0.35, os.kill, (own_lab.clamd_pid, signal.SIGKILL)).start()
-    verdict = only(own_lab.check({"a.txt": slowly}))
-    assert verdict >= Verdict.ERROR
+    def __init__(self, inner: ClamdAntivirus, pid: int, after: int) -> None:
+        self.inner = inner
+        self.pid = pid
+        self.after = after
+        self.sent = 0
+        self.killed_at = 0
+        """Bytes that had been sent when it was killed; 0 when it never was."""
+
+    def health(self, longest_age):
+        return self.inner.health(longest_age)
+
+    def scan(self, **limits):
+        scan = self.inner.scan(**limits)
+        send = scan.send
+
+        def counted(piece) -> None:
+            send(piece)
+            self.sent += len(piece)
+            if self.sent >= self.after and not self.killed_at:
+                self.killed_at = self.sent
+                os.kill(self.pid, signal.SIGKILL)
+
+        scan.send = counted
+        return scan
+
+
+@pytest.mark.parametrize("megabytes", [0, 5], ids=["not killed", "killed"])
+def test_clamd_killed_during_a_scan_is_an_error(own_lab, megabytes):
+    size = 20 << 20
+
+    def action():
+        antivirus = KilledInTheMiddle(
+            own_lab.setup.antivirus(), own_lab.clamd_pid, megabytes << 20 or 1 << 40
+        )
+        file = own_lab.file("a.txt", lambda path: path.write_bytes(b"words\n" * (size // 6)), "ingress")
+        answers = check_files([file], Policy(), antivirus)[0]
+        return answers, antivirus.killed_at
+
+    answers, killed_at = own_lab.run(action)
+    verdict = malware({"a.txt": answers}).verdict
+    assert overall(answers) is (Verdict.ERROR if megabytes else Verdict.CLEAN)
+    assert verdict is (Verdict.ERROR if megabytes else Verdict.CLEAN)
+    # The kill fell after the first bytes of this file and before its last ones.
+    assert (0 < killed_at < size - (1 << 20)) == bool(megabytes)
 
 
 class NoSandbox:
@@ -134,6 +173,12 @@ def test_a_sandbox_that_lies_is_an_error(lab, lie):
 @pytest.mark.parametrize("sandbox", [NoSandbox(), KilledSandbox()], ids=["none", "killed"])
 def test_without_a_sandbox_everything_is_an_error(lab, sandbox):
     assert only(lab.check(GOOD, sandbox=sandbox)) is Verdict.ERROR
+
+
+def test_malware_itself_is_not_clean_when_the_sandbox_cannot_start(lab):
+    # The members were never sent to clamd: `clean` would speak of the wrapping alone.
+    assert malware(lab.check(GOOD, sandbox=NoSandbox())).verdict is Verdict.ERROR
+    assert malware(lab.check(GOOD)).verdict is Verdict.CLEAN
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can try to make a sandbox as root")

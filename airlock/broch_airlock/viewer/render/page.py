@@ -57,11 +57,11 @@ class Ink:
         return Markup("").join(parts)
 
     def _marks(self, run: str) -> Markup:
-        marks = []
+        marks: list[Markup] = []
         for char, same in groupby(run):
             if self._left <= 0:
                 self._left = -1
-                return Markup("").join(marks) + "\ufffd" * (len(run) - len(marks))
+                return Markup("").join([*marks, escape("\ufffd" * (len(run) - len(marks)))])
             times = sum(1 for _ in same)
             self._left -= 1
             name = f"U+{ord(char):04X}" + (f" x{times}" if times > 1 else "")
