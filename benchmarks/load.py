@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 _STATUS_AT = slice(9, 12)
 """Where the status code stands in `HTTP/1.1 200 OK`."""
@@ -91,6 +92,10 @@ class _Connection(asyncio.Protocol):
             self._ended.set_exception(error)
 
 
+def _itself(protocol: _Connection) -> _Connection:
+    return protocol
+
+
 class Load:
     """Sends one call to one server; counts go on from round to round, so that no body comes twice."""
 
@@ -117,7 +122,7 @@ class Load:
             ended = loop.create_future()
             protocol = _Connection(self._requests, str(self._call.expected).encode(), ended)
             plain = socket.create_connection(("127.0.0.1", self._port))
-            await loop.create_connection(lambda protocol=protocol: protocol, sock=plain)
+            await loop.create_connection(partial(_itself, protocol), sock=plain)
             connections.append(protocol)
             ends.append(ended)
         began = time.monotonic()
