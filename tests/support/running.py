@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,16 +59,22 @@ def free_port() -> int:
     raise RuntimeError("no two free ports in a row")
 
 
+DIRECT = (sys.executable, "-P", "-m", "broch.cli.main")
+"""The `broch` command as this process would run it."""
+
+
 @contextmanager
-def running_broch(folder: Path, **environment: str) -> Iterator[RunningBroch]:
-    """Run `broch up` for the time of a `with` block."""
+def running_broch(
+    folder: Path, *, command: Sequence[str] = DIRECT, **environment: str
+) -> Iterator[RunningBroch]:
+    """Run `broch up` for the time of a `with` block; the same folder again is a second start."""
     folder.mkdir(parents=True, exist_ok=True)
     state = folder / "state"
     port = free_port()
     console = folder / "console.log"
-    with console.open("ab") as output:
+    with console.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "broch.cli.main", "up", "--dir", str(state), "--port", str(port)],
+            [*command, "up", "--dir", str(state), "--port", str(port)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

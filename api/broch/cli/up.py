@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import time
@@ -70,6 +71,7 @@ def up(
     try:
         status = asyncio.run(_run(settings, account, _environments(settings, file), began))
     finally:
+        shutil.rmtree(settings.run, ignore_errors=True)
         os.close(lock)
     raise typer.Exit(status)
 
