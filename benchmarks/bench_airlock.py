@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,9 +138,7 @@ def _intake(instance: Instance, files: Sequence[Path], number: int) -> str:
         with intake.writer(admission) as writer, file.open("rb") as source:
             for piece in chunks(source, CHUNK):
                 writer.write(piece)
-            row = intake.take(
-                actor, admission, lambda writer=writer: writer.commit(BlobClass.DRAFT), writer.size
-            )
+            row = intake.take(actor, admission, partial(writer.commit, BlobClass.DRAFT), writer.size)
         taken.append(ConfirmedFile(file_id=row.id, sha256=row.sha256))
     desk.submit(actor, request.id, Submission(purpose="Benchmark", files=taken))
     return request.id
