@@ -205,6 +205,9 @@ def _no_sandbox(cases: Sequence[_Case], reason: str) -> None:
     for case in cases:
         finding = Finding("archive_limits", "sandbox", Verdict.ERROR, "", reason)
         case.answers.append(result("archive_limits", ENGINE, [finding]))
+        # The scanner saw the file, but nobody can say which of its members.
+        message = "Its members may not have reached the scanner."
+        case.malware.add(Finding(MALWARE, "members", Verdict.ERROR, "", message))
 
 
 def _scan_originals(cases: Sequence[_Case], policy: Policy, antivirus: Antivirus, deadline: float) -> None:

@@ -175,9 +175,10 @@ def test_without_a_sandbox_everything_is_an_error(lab, sandbox):
     assert only(lab.check(GOOD, sandbox=sandbox)) is Verdict.ERROR
 
 
-def test_malware_itself_is_not_clean_when_the_sandbox_cannot_start(lab):
+@pytest.mark.parametrize("sandbox", [NoSandbox(), KilledSandbox()], ids=["none", "killed"])
+def test_malware_itself_is_not_clean_when_the_sandbox_said_nothing(lab, sandbox):
     # The members were never sent to clamd: `clean` would speak of the wrapping alone.
-    assert malware(lab.check(GOOD, sandbox=NoSandbox())).verdict is Verdict.ERROR
+    assert malware(lab.check(GOOD, sandbox=sandbox)).verdict is Verdict.ERROR
     assert malware(lab.check(GOOD)).verdict is Verdict.CLEAN
 
 
