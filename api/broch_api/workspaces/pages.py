@@ -96,7 +96,7 @@ def _frame(project: Project, view: WorkspaceView | None) -> dict[str, Any]:
         "src": view.url if view else None,
         "stop_action": f"/workspaces/{view.id}/stop" if view else None,
         "start_action": here if state != WorkspaceStatus.STOPPING else None,
-        "airlock_href": f"/airlock?project={project.id}",
+        "airlock_href": f"/airlock?project_id={project.id}",
         "airlock_state": None,
         "airlock_fragment": f"/airlock/fragment?project={project.id}",
         "progress_href": f"{here}/stage",
