@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -15,7 +16,12 @@ from broch.cli.configured import load_settings
 from broch_core.settings import Settings
 
 
-def config(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def config(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print a table of all settings and their defaults.")
+    ] = False,
+) -> None:
     """Print every setting with its unit, value and reason. Secrets stay hidden.
 
     Set one by an environment variable (BROCH_PORT=9000) or in the TOML file that BROCH_CONFIG names (port = 9000).
@@ -34,10 +40,22 @@ def config(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
+    if as_markdown:
+        typer.echo(_table(rows))
+        return
     console = Console(highlight=False, soft_wrap=True)
     for row in rows:
         console.print(f"[bold]{row['variable']}[/] = {escape(str(row['value']))}")
         console.print(f"    {row['says']}", markup=False)
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the settings as the table that docs/operations.md holds."""
+    lines = ["| setting | default | meaning |", "|---|---|---|"]
+    for row in rows:
+        default = "by user" if row["default"] is None else f"`{row['default']}`"
+        lines.append(f"| `{row['variable']}` | {default} | {row['says'].replace('|', '/')} |")
+    return "\n".join(lines)
 
 
 def _shown(value: Any) -> str:

@@ -66,7 +66,7 @@ def until(question, seconds, says="it did not happen"):
 def readyz(broch):
     """Return the parts of `/readyz` by name, and its status; nothing while nobody answers."""
     try:
-        answer = httpx.get(f"{broch.api}/readyz", timeout=10, trust_env=False)
+        answer = httpx.get(f"{broch.api}/readyz", timeout=30, trust_env=False)
     except httpx.HTTPError:
         return None
     return answer.status_code, {part["name"]: part for part in answer.json()["parts"]}
