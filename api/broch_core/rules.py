@@ -146,11 +146,13 @@ def may_review(actor: Actor, resource: Resource) -> Decision:
     """Independent review: not the author, nobody who was ever a member (SATRE 3.3; design, *Review*)."""
     if not actor.has(PlatformRole.REVIEWER):
         return deny("Only airlock reviewers may do this.") if actor.is_member(resource.project_id) else hide()
+    if not (resource.in_review or actor.is_member(resource.project_id)):
+        return hide()  # also from those who were members: a draft begun after they left is none of theirs
     if actor.person_id == resource.author_id:
         return deny("You cannot review your own request.")
     if actor.person_id in resource.ever_members:
         return deny("You are or were a member of this project, so you cannot review its requests.")
-    return allow() if resource.in_review else hide()
+    return allow()
 
 
 def _read_request(actor: Actor, resource: Resource) -> Decision:

@@ -46,7 +46,7 @@ class ExportDesk:
             return _permissions(session, conditions)
 
     def candidates(self, actor: Actor, dataset_id: str) -> Sequence[ProjectMember]:
-        """Return the members of projects with a grant who have no permission yet, for the owner's form.
+        """Return the members of projects with a grant who have no permission yet, for its owner.
 
         Raises:
             NotFound: there is no such dataset.
@@ -76,7 +76,7 @@ class ExportDesk:
                 if one.withdrawn_at is None
             }
         return [
-            ProjectMember(project=_ref(project), person=PersonRef.of(person))
+            ProjectMember(project=ProjectRef.of(project), person=PersonRef.of(person))
             for project, person in members
             if (project.id, person.id) not in standing
         ]
@@ -122,8 +122,15 @@ class ExportDesk:
             session.flush()
             return _permissions(session, [ExportPermission.id == row.id])[0]
 
-    def withdraw(self, actor: Actor, permission_id: str) -> ExportPermissionView:
+    def withdraw(
+        self, actor: Actor, permission_id: str, *, dataset_id: str | None = None
+    ) -> ExportPermissionView:
         """Take a permission back now.
+
+        Args:
+            actor: who.
+            permission_id: which.
+            dataset_id: of which dataset, where the caller says so.
 
         Raises:
             NotFound: the actor may not know of it.
@@ -135,7 +142,9 @@ class ExportDesk:
             found = session.exec(
                 select(ExportPermission, Dataset)
                 .join(Dataset, col(Dataset.id) == ExportPermission.dataset_id)
-                .where(ExportPermission.id == permission_id)
+                .where(
+                    ExportPermission.id == permission_id, or_(dataset_id is None, Dataset.id == dataset_id)
+                )
             ).first()
             about = Resource("export_permission", permission_id)
             if found is None or not (oversees(actor, found[1]) or found[0].project_id in scope_of(actor)):
@@ -184,7 +193,7 @@ def _permissions(session: Session, conditions: Sequence[Any]) -> list[ExportPerm
     views = [
         ExportPermissionView(
             id=row.id,
-            project=_ref(project),
+            project=ProjectRef.of(project),
             dataset_id=dataset.id,
             dataset_title=dataset.title,
             person=PersonRef.of(person),
@@ -194,7 +203,3 @@ def _permissions(session: Session, conditions: Sequence[Any]) -> list[ExportPerm
         for row, dataset, project, person in rows
     ]
     return sorted(views, key=lambda view: view.withdrawn_at is not None)
-
-
-def _ref(project: Project) -> ProjectRef:
-    return ProjectRef(id=project.id, name=project.name, ends_on=project.ends_on)

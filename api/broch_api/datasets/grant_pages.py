@@ -63,7 +63,7 @@ def revoke_grant(dataset_id: Id, grant_id: Id, actor: Who, grants: Grants, shell
     """Take a grant back."""
     here = f"/datasets/{dataset_id}"
     try:
-        grant = grants.revoke(actor, grant_id)
+        grant = grants.revoke(actor, grant_id, dataset_id=dataset_id)
     except Conflict as error:
         return shell.redirect(here, error.detail, kind="warn")
     fields = {
@@ -118,7 +118,7 @@ def withdraw_export_permission(
     """Take a permission back."""
     here = f"/datasets/{dataset_id}"
     try:
-        one = exports.withdraw(actor, permission_id)
+        one = exports.withdraw(actor, permission_id, dataset_id=dataset_id)
     except Conflict as error:
         return shell.redirect(here, error.detail, kind="warn")
     return shell.redirect(

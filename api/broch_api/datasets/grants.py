@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, or_, select
 
 from broch_api.datasets.catalogue import find_dataset
 from broch_api.datasets.schemas import GrantCreate, GrantView, ProjectRef
@@ -55,7 +55,7 @@ class GrantDesk:
             return _grants(session, conditions, utc_now())
 
     def projects(self, actor: Actor, dataset_id: str) -> Sequence[ProjectRef]:
-        """Return the projects that a grant can go to, for the owner's form.
+        """Return the projects that a grant can go to: for its owner, who is rarely a member of one.
 
         Raises:
             NotFound: there is no such dataset.
@@ -66,7 +66,7 @@ class GrantDesk:
             rows = session.exec(
                 select(Project).where(Project.status != ProjectStatus.ENDED).order_by(Project.name)
             ).all()
-        return [ProjectRef(id=row.id, name=row.name, ends_on=row.ends_on) for row in rows]
+        return [ProjectRef.of(row) for row in rows]
 
     def give(self, actor: Actor, dataset_id: str, body: GrantCreate) -> GrantView:
         """Let a project use a sealed version.
@@ -114,8 +114,13 @@ class GrantDesk:
             session.flush()
             return _grants(session, [Grant.id == grant.id], utc_now())[0]
 
-    def revoke(self, actor: Actor, grant_id: str) -> GrantView:
+    def revoke(self, actor: Actor, grant_id: str, *, dataset_id: str | None = None) -> GrantView:
         """Take a grant back now; workspaces that have it mounted stop.
+
+        Args:
+            actor: who.
+            grant_id: which.
+            dataset_id: of which dataset, where the caller says so.
 
         Raises:
             NotFound: the actor may not know of it.
@@ -124,7 +129,7 @@ class GrantDesk:
         """
         with self._store.write() as change:
             session = change.session
-            grant, dataset = _find(session, actor, grant_id)
+            grant, dataset = _find(session, actor, grant_id, dataset_id)
             require(actor, Action.GRANT_REVOKE, resource_of(dataset, kind="grant", id_=grant_id))
             find_project(session, EVERYTHING, grant.project_id, lock=True)
             session.refresh(grant)
@@ -149,12 +154,12 @@ class GrantDesk:
             return _grants(session, [Grant.id == grant_id], utc_now())[0]
 
 
-def _find(session: Session, actor: Actor, grant_id: str) -> tuple[Grant, Dataset]:
+def _find(session: Session, actor: Actor, grant_id: str, dataset_id: str | None) -> tuple[Grant, Dataset]:
     row = session.exec(
         select(Grant, Dataset)
         .join(DatasetVersion, col(DatasetVersion.id) == Grant.version_id)
         .join(Dataset, col(Dataset.id) == DatasetVersion.dataset_id)
-        .where(Grant.id == grant_id)
+        .where(Grant.id == grant_id, or_(dataset_id is None, Dataset.id == dataset_id))
     ).first()
     if row is None or not (oversees(actor, row[1]) or row[0].project_id in scope_of(actor)):
         raise NotFound(action=Action.GRANT_REVOKE, resource=Resource("grant", grant_id))
@@ -203,7 +208,7 @@ def _grants(session: Session, conditions: Sequence[Any], now: datetime) -> list[
     views = [
         GrantView(
             id=grant.id,
-            project=ProjectRef(id=project.id, name=project.name, ends_on=project.ends_on),
+            project=ProjectRef.of(project),
             dataset_id=dataset.id,
             dataset_slug=dataset.slug,
             dataset_title=dataset.title,

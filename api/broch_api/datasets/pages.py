@@ -176,9 +176,11 @@ def version_page(
 
 
 @router.post("/{dataset_id}/versions/{version_id}/seal", action=Action.VERSION_SEAL)
-def seal_version(dataset_id: Id, version_id: Id, actor: Who, vault: Vault, shell: Shell) -> Response:
+def seal_version(
+    dataset_id: Id, version_id: Id, actor: Who, catalogue: Catalogue, vault: Vault, shell: Shell
+) -> Response:
     """Seal a version."""
-    here = f"/datasets/{dataset_id}/versions/{version_id}"
+    here = _here(actor, catalogue, dataset_id, version_id)
     try:
         version = vault.seal(actor, version_id)
     except Conflict as error:
@@ -189,9 +191,11 @@ def seal_version(dataset_id: Id, version_id: Id, actor: Who, vault: Vault, shell
 
 
 @router.post("/{dataset_id}/versions/{version_id}/verify", action=Action.VERSION_SEAL)
-def verify_version(dataset_id: Id, version_id: Id, actor: Who, verifier: Verifier, shell: Shell) -> Response:
+def verify_version(
+    dataset_id: Id, version_id: Id, actor: Who, catalogue: Catalogue, verifier: Verifier, shell: Shell
+) -> Response:
     """Read every byte of a version again."""
-    here = f"/datasets/{dataset_id}/versions/{version_id}"
+    here = _here(actor, catalogue, dataset_id, version_id)
     try:
         result = verifier.verify(actor, version_id)
     except Conflict as error:
@@ -203,15 +207,33 @@ def verify_version(dataset_id: Id, version_id: Id, actor: Who, verifier: Verifie
 
 @router.post("/{dataset_id}/versions/{version_id}/remove", action=Action.VERSION_UPLOAD)
 def remove_file(
-    dataset_id: Id, version_id: Id, form: PostedForm, actor: Who, vault: Vault, shell: Shell
+    dataset_id: Id,
+    version_id: Id,
+    form: PostedForm,
+    actor: Who,
+    catalogue: Catalogue,
+    vault: Vault,
+    shell: Shell,
 ) -> Response:
     """Take a file out of an open version."""
-    here = f"/datasets/{dataset_id}/versions/{version_id}"
+    here = _here(actor, catalogue, dataset_id, version_id)
     try:
         vault.remove_file(actor, version_id, form["path"])
     except Conflict as error:
         return shell.redirect(here, error.detail, kind="warn")
     return shell.redirect(here, f"'{form['path']}' is no longer in the version.")
+
+
+def _here(actor: Actor, catalogue: DatasetCatalogue, dataset_id: str, version_id: str) -> str:
+    """Return the address of a version's page.
+
+    Raises:
+        NotFound: the dataset has no such version.
+    """
+    version = catalogue.version(actor, version_id)
+    if version.dataset_id != dataset_id:
+        raise NotFound
+    return _path(version)
 
 
 def _path(version: VersionView) -> str:
