@@ -6,7 +6,14 @@ from typing import Annotated
 
 from broch_api.datasets.exports import ExportDesk
 from broch_api.datasets.grants import GrantDesk
-from broch_api.datasets.schemas import ExportCreate, ExportPermissionView, GrantCreate, GrantView
+from broch_api.datasets.schemas import (
+    ExportCreate,
+    ExportPermissionView,
+    GrantCreate,
+    GrantView,
+    ProjectMember,
+    ProjectRef,
+)
 from broch_core.actions import Action
 from broch_core.ids import Id
 from broch_core.web.guard import Who
@@ -29,6 +36,12 @@ def give_grant(dataset_id: Id, body: GrantCreate, actor: Who, grants: Grants) ->
     return grants.give(actor, dataset_id, body)
 
 
+@router.get("/datasets/{dataset_id}/grantable-projects", action=Action.GRANT_CREATE)
+def list_grantable_projects(dataset_id: Id, actor: Who, grants: Grants) -> list[ProjectRef]:
+    """List the projects that a grant of your dataset can go to; you need not be a member of them."""
+    return list(grants.projects(actor, dataset_id))
+
+
 @router.delete("/grants/{grant_id}", action=Action.GRANT_REVOKE)
 def revoke_grant(grant_id: Id, actor: Who, grants: Grants) -> GrantView:
     """Take a grant back now; workspaces that have the data mounted stop."""
@@ -47,6 +60,12 @@ def give_export_permission(
 ) -> ExportPermissionView:
     """Let a member of a project submit results made from your dataset."""
     return exports.give(actor, dataset_id, body)
+
+
+@router.get("/datasets/{dataset_id}/export-candidates", action=Action.EXPORT_GIVE)
+def list_export_candidates(dataset_id: Id, actor: Who, exports: Exports) -> list[ProjectMember]:
+    """List the members of projects that have your dataset who may not submit results made from it yet."""
+    return list(exports.candidates(actor, dataset_id))
 
 
 @router.delete("/export-permissions/{permission_id}", action=Action.EXPORT_WITHDRAW)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,6 +11,7 @@ from broch_api.people.schemas import PersonRef
 from broch_core.ids import Id
 from broch_core.lifecycles import VersionStatus
 from broch_core.tables.datasets import GrantKind
+from broch_core.tables.projects import Project
 from broch_core.web.texts import Line, Paragraphs, Slug
 
 _SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
@@ -112,8 +113,14 @@ class ProjectRef(BaseModel):
     """Which project, in short."""
 
     id: Id
+    slug: str = Field(examples=["tumour-texture"])
     name: str = Field(examples=["Tumour texture"])
     ends_on: date
+
+    @classmethod
+    def of(cls, project: Project) -> Self:
+        """Make one from a row."""
+        return cls(id=project.id, slug=project.slug, name=project.name, ends_on=project.ends_on)
 
 
 class GrantView(BaseModel):

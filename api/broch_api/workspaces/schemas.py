@@ -50,9 +50,10 @@ class WorkspaceView(BaseModel):
     planned: bool = Field(description="The hub has fetched what this start may use.")
     browser_bytes: int = Field(description="Bytes that its pages sent to the browser so far.")
     url: str | None = Field(description="Where its notebook is, while it runs.")
+    page: str = Field(description="Where a person opens it in a browser: the page that frames the notebook.")
 
     @classmethod
-    def of(cls, row: Workspace, project: Project, person: Person, url: str) -> WorkspaceView:
+    def of(cls, row: Workspace, project: Project, person: Person, *, url: str, page: str) -> WorkspaceView:
         """Make one from rows."""
         active = row.status in (WorkspaceStatus.STARTING, WorkspaceStatus.RUNNING)
         return cls(
@@ -66,4 +67,5 @@ class WorkspaceView(BaseModel):
             planned=row.door_token_hash is not None,
             browser_bytes=row.browser_bytes,
             url=url if row.status is WorkspaceStatus.RUNNING else None,
+            page=page,
         )

@@ -138,7 +138,13 @@ class WorkspaceDesk:
         project, person = session.get(Project, row.project_id), session.get(Person, row.person_id)
         if project is None or person is None:
             raise NotFound
-        return WorkspaceView.of(row, project, person, notebook_url(self._settings.hub_origin, row.principal))
+        return WorkspaceView.of(
+            row,
+            project,
+            person,
+            url=notebook_url(self._settings.hub_origin, row.principal),
+            page=f"{self._settings.shell_origin}/projects/{project.id}/workspace",
+        )
 
 
 def _own(actor: Actor, project_id: str) -> Resource:

@@ -63,6 +63,7 @@ def test_a_workspace_opens_runs_and_stops(plane: Plane):
     desk, ruth = plane.get(WorkspaceDesk), plane.world.actor("ruth")
     view = desk.read(ruth, plane.row().id)
     assert view.url == f"http://hub.broch.localhost:8001/hub/oauth_login?next=/hub/user/{principal}/lab"
+    assert view.page == f"http://broch.localhost:8000/projects/{plane.world.project.id}/workspace"
     assert view.deadline_at - utc_now() < plane.world.settings.workspace_lifetime
     desk.stop(ruth, view.id)
     assert plane.row().status is S.STOPPING
