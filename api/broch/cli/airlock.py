@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from broch.cli import airlock_shown, lookup, output
+from broch.cli import airlock_review, airlock_shown, airlock_zone, lookup, output
 from broch.cli.airlock_download import read_receipt, save, save_release
 from broch.cli.airlock_upload import UploadMemory, named, send_files
 from broch.cli.calls import Call, command, confirm, group
@@ -17,8 +17,9 @@ from broch.cli.client import Api, segment
 from broch.cli.failure import Failure, Misused
 
 app = group(
-    "Bring files in, let results out, review.",
+    "Bring files in, let results out, review. Reviewers look at files in the viewer of the pages.",
     "broch airlock list",
+    "broch airlock pick tumour-texture project results/table.csv --purpose 'Table 2'",
     "broch airlock upload model.py --project tumour-texture --purpose 'The model of our paper'",
 )
 
@@ -34,17 +35,6 @@ class Direction(StrEnum):
 
     INGRESS = "ingress"
     EGRESS = "egress"
-
-
-class Opinion(StrEnum):
-    """What a reviewer decides on a file."""
-
-    APPROVE = "approve"
-    CHANGES = "changes"
-    REJECT = "reject"
-
-
-_OPINIONS = {Opinion.CHANGES: "changes_requested"}
 
 
 @command(app, "list", "broch airlock list", "broch airlock list --project tumour-texture --status in_review")
@@ -106,7 +96,7 @@ def upload(
     by_name = named(files)
     api = call.api
     person_id = api.get("sessions/current")["person"]["id"]
-    target = _request_id(api, request) if request else lookup.project(api, str(project))
+    target = lookup.airlock_request(api, request) if request else lookup.project(api, str(project))
     memory = UploadMemory(api.server, person_id, [target, purpose, description], files)
     begun = api.get(f"airlock/requests/{segment(target)}") if request else _unfinished(api, memory)
     if begun is None:
@@ -118,7 +108,18 @@ def upload(
     except KeyboardInterrupt:
         output.note("Interrupted. The same command goes on from here.")
         raise
-    call.show(found, lambda: _uploaded(found))
+    call.show(found, lambda: airlock_shown.draft(found))
+
+
+@command(app, "remove-file", "broch airlock remove-file 01JD3W7Z notes.txt")
+def remove_file(
+    call: Call, request: Request, file: Annotated[str, typer.Argument(help="Name or id of the file.")]
+) -> None:
+    """Take a file out of a draft of yours, or of a request that came back for changes."""
+    path = _path(call.api, request)
+    found = lookup.file(call.api.get(path)["file_list"], file)
+    left = call.api.delete(f"{path}/files/{segment(found['id'])}")
+    call.done(left, f"{found['name']} is out of {left['id']}; {left['files']} files are left.")
 
 
 @command(app, "submit", "broch airlock submit 01JD3W7Z", "broch airlock submit 01JD3W7Z --purpose 'Table 2'")
@@ -170,65 +171,26 @@ def comment(
     call.done(found, "Said.")
 
 
-@command(app, "queue", "broch airlock queue")
-def queue(call: Call, limit: Limit = 50) -> None:
-    """List what waits for your review, oldest first, with your own progress."""
-    columns: Mapping[str, Callable[[_Row], object]] = {
-        "ID": lambda row: row["id"],
-        "WAY": lambda row: row["direction"],
-        "PROJECT": lambda row: row["project"],
-        "AUTHOR": lambda row: row["author"],
-        "SUBMITTED": lambda row: output.when(row["submitted_at"]),
-        "DECIDED": lambda row: f"{row['decided']}/{row['files']}",
-        "OPEN": lambda row: row["open"],
-        "PURPOSE": lambda row: row["purpose"],
-    }
-    call.rows(_queue(call.api, limit), columns, empty="Nothing waits for your review.")
-
-
-@command(
+command(
+    app,
+    "browse",
+    "broch airlock browse tumour-texture",
+    "broch airlock browse tumour-texture project results",
+)(airlock_zone.browse)
+command(
+    app,
+    "pick",
+    "broch airlock pick tumour-texture project results/table.csv --purpose 'Table 2'",
+    "broch airlock pick tumour-texture home plot.png --request 01JD3W7Z",
+)(airlock_zone.pick)
+command(app, "queue", "broch airlock queue")(airlock_review.queue)
+command(
     app,
     "decide",
     "broch airlock decide 01JD3W7Z table.csv approve",
+    "broch airlock decide 01JD3W7Z table.csv approve --sha256 9f86d081884c",
     "broch airlock decide 01JD3W7Z plot.png changes --comment 'The axis shows single patients.'",
-)
-def decide(
-    call: Call,
-    request: Request,
-    file: Annotated[str, typer.Argument(help="Name or id of the file.")],
-    opinion: Annotated[Opinion, typer.Argument(help="What you decide.")],
-    comment: Annotated[str, typer.Option(help="Why; needed unless you approve.")] = "",
-    sha256: Annotated[
-        str | None, typer.Option(help="Digest of what you looked at; if it has changed, nothing is decided.")
-    ] = None,
-    yes: Yes = False,
-) -> None:
-    """Decide on one file as a reviewer, or revise that. Nobody sees it before every reviewer has decided."""
-    if opinion is not Opinion.APPROVE and not comment.strip():
-        raise Misused(
-            "Say why: the author needs to know what to change.", "Add --comment 'Rows 4 and 7 ...'."
-        )
-    path = _path(call.api, request)
-    review = call.api.get(f"{path}/review")
-    found = lookup.file(review["files"], file)
-    if sha256 is not None and sha256.lower() != found["sha256"]:
-        raise Failure(
-            f"'{file}' has the digest {found['sha256']}, not the one you gave.", "Look at it again."
-        )
-    if not yes:
-        airlock_shown.digests([found])
-        airlock_shown.findings([found], to_person=True)
-        confirm(f"Decide '{opinion.value}' on exactly these bytes?")
-    body = {
-        "opinion": _OPINIONS.get(opinion, opinion.value),
-        "sha256": found["sha256"],
-        "turn": review["turn"],
-        "comment": comment,
-    }
-    after = call.api.post(f"{path}/files/{segment(found['id'])}/decisions", body)
-    left = sum(row["decision"] is None for row in after["files"]) if after["open"] else 0
-    more = f" {left} of {len(after['files'])} files wait for your decision." if left else ""
-    call.done(after, f"Decided '{opinion.value}' on {found['name']}.{more}")
+)(airlock_review.decide)
 
 
 @command(app, "download", "broch airlock download 01JD3W7Z --to results")
@@ -255,7 +217,7 @@ def receipt(
     force: Force = False,
 ) -> None:
     """Print the receipt of a release, or save it. `broch verify` checks it without a server."""
-    _deliver(read_receipt(call.api, _request_id(call.api, request)), to, force=force)
+    _deliver(read_receipt(call.api, lookup.airlock_request(call.api, request)), to, force=force)
 
 
 @command(app, "trust", "broch airlock trust --to trust.json")
@@ -277,21 +239,7 @@ def _deliver(data: bytes, to: Path | None, *, force: bool) -> None:
 
 
 def _path(api: Api, text: str, *more: str) -> str:
-    return "/".join(["airlock/requests", segment(_request_id(api, text)), *more])
-
-
-def _request_id(api: Api, text: str) -> str:
-    """Return the id of a request. Reviewers find by their queue what they have no list of."""
-    if lookup.is_id(text):
-        return text
-    known: Sequence[_Row] = api.pages("airlock/requests", limit=lookup.MOST)
-    if "reviewer" in api.get("sessions/current")["roles"]:
-        known = [*known, *_queue(api, lookup.MOST)]
-    return lookup.pick("airlock request", text, known)
-
-
-def _queue(api: Api, limit: int) -> list[dict[str, Any]]:
-    return api.pages("airlock/queue", limit=limit, cursor="after")
+    return "/".join(["airlock/requests", segment(lookup.airlock_request(api, text)), *more])
 
 
 def _unfinished(api: Api, memory: UploadMemory) -> dict[str, Any] | None:
@@ -305,9 +253,3 @@ def _unfinished(api: Api, memory: UploadMemory) -> dict[str, Any] | None:
         return None
     output.note(f"Going on with the draft {found['id']}.")
     return found
-
-
-def _uploaded(found: _Row) -> None:
-    airlock_shown.digests(found["file_list"], to_person=False)
-    output.say(f"The draft {found['id']} has {found['files']} files. Nothing crosses before you submit it:")
-    output.say(f"  broch airlock submit {found['id']}")

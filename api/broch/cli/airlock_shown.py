@@ -74,6 +74,13 @@ def digests(files: Sequence[_Row], *, to_person: bool = True) -> None:
         _files(files)
 
 
+def draft(found: _Row) -> None:
+    """Print a draft after files came into it, and what comes next."""
+    digests(found["file_list"], to_person=False)
+    output.say(f"The draft {found['id']} has {found['files']} files. Nothing crosses before you submit it:")
+    output.say(f"  broch airlock submit {found['id']}")
+
+
 def findings(files: Sequence[_Row], *, to_person: bool = False) -> None:
     """Print what the checks found."""
     rows = [

@@ -21,9 +21,10 @@ from broch.cli.sending import LocalFile
 CHUNK = 8 << 20
 """Bytes in one PATCH: what is sent again at most after a break."""
 _TUS = {"Tus-Resumable": "1.0.0"}
-_ATTEMPTS = 5
+_WAITS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)
+"""Seconds between attempts: half a minute in all, enough for a server to start again."""
 _GONE = frozenset({404, 410})
-_BUSY = frozenset({409, 423})
+_PASSING = frozenset({409, 423, 503})
 
 
 class UploadMemory:
@@ -126,21 +127,29 @@ def _send(api: Api, path: str, name: str, file: LocalFile, memory: UploadMemory,
         memory.remember(file, upload_id)
     progress.resume(offset)
     failed = 0
-    while offset < file.size:
-        count = min(CHUNK, file.size - offset)
+    while offset is None or offset < file.size:
         try:
-            offset = _patch(api, upload_id, file, offset, count, progress)
-            failed = 0
+            if offset is None:
+                offset = _resumed(api, upload_id, name, file, progress)
+            else:
+                offset = _patch(api, upload_id, file, offset, min(CHUNK, file.size - offset), progress)
+                failed = 0
         except (Unreachable, Refused) as failure:
-            failed += 1
-            if failed >= _ATTEMPTS or (isinstance(failure, Refused) and failure.status not in _BUSY):
+            if failed == len(_WAITS) or (isinstance(failure, Refused) and failure.status not in _PASSING):
                 raise
-            time.sleep(2 ** (failed - 1) / 4)
-            now = _offset(api, upload_id, file.size)
-            if now is None:
-                raise Failure(f"The upload of '{name}' is gone.", "Send it again.") from None
-            offset = now
-            progress.resume(offset)
+            if failed == 0:
+                output.note(f"{failure.message} Going on as soon as it answers.")
+            time.sleep(_WAITS[failed])
+            failed += 1
+            offset = None  # how much has arrived, only the server knows
+
+
+def _resumed(api: Api, upload_id: str, name: str, file: LocalFile, progress: Progress) -> int:
+    offset = _offset(api, upload_id, file.size)
+    if offset is None:
+        raise Failure(f"The upload of '{name}' is gone.", "Send it again.")
+    progress.resume(offset)
+    return offset
 
 
 def _create(api: Api, path: str, name: str, length: int) -> str:

@@ -166,8 +166,12 @@ def group(summary: str, *examples: str) -> typer.Typer:
     )
 
 
-def confirm(question: str) -> None:
+def confirm(question: str, *, unasked: str = "Say --yes if you mean it.") -> None:
     """Go on only if a person says yes.
+
+    Args:
+        question: to them.
+        unasked: what to do where nobody can be asked.
 
     Raises:
         Misused: nobody is there to answer.
@@ -176,6 +180,6 @@ def confirm(question: str) -> None:
     try:
         agreed = typer.confirm(question, default=False, err=True)
     except (typer.Abort, EOFError):
-        raise Misused("Nobody answered.", "Say --yes if you mean it.") from None
+        raise Misused("Nobody answered.", unasked) from None
     if not agreed:
         raise Failure("Nothing was done.")

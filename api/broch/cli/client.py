@@ -17,6 +17,13 @@ PREFIX = "/api/v1"
 _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 60.0
 _PAGE = 200
+_REMEDIES = {
+    409: "See how it stands now, and repeat if it still makes sense.",
+    422: "Correct that and repeat.",
+    429: "Wait a little and repeat.",
+    503: "Repeat in a moment; if it stays so, an administrator sees why by 'broch doctor'.",
+}
+"""What to do where the server only says why."""
 _TYPE_BASE = "https://broch.dev/problems/"
 
 
@@ -81,7 +88,7 @@ class Api:
         """Send this token from now on."""
         self._token = token
 
-    def get(self, path: str, **query: Any) -> Any:
+    def get(self, path: str, /, **query: Any) -> Any:
         """Read; `query` members that are None are left out."""
         return self._json(self.send("GET", path, query=query))
 
@@ -102,7 +109,9 @@ class Api:
         """End or remove something."""
         return self._json(self.send("DELETE", path))
 
-    def pages(self, path: str, *, limit: int, cursor: str = "before", **query: Any) -> list[dict[str, Any]]:
+    def pages(
+        self, path: str, /, *, limit: int, cursor: str = "before", **query: Any
+    ) -> list[dict[str, Any]]:
         """Return up to `limit` entries of a list, over as many pages as it takes.
 
         Args:
@@ -185,7 +194,7 @@ class Api:
         try:
             yield
         except httpx.TimeoutException:
-            raise Failure(f"{self.server} did not answer in time.", "Try again.") from None
+            raise Unreachable(f"{self.server} did not answer in time.", "Try again.") from None
         except httpx.ConnectError:
             raise Unreachable(f"Nothing answers at {self.server}.", "Start it: ./broch up") from None
         except httpx.TransportError as error:
@@ -204,7 +213,7 @@ class Api:
             )
         kind = str(problem.get("type", "")).removeprefix(_TYPE_BASE)
         message = str(problem.get("detail") or problem.get("title") or "The server refused.")
-        remedy = str(problem["remedy"]) if problem.get("remedy") else None
+        remedy = str(problem["remedy"]) if problem.get("remedy") else _REMEDIES.get(response.status_code)
         if response.status_code == httpx.codes.UNAUTHORIZED:
             ended = "You are not signed in, or your session has ended."
             raise Refused(ended, "Sign in: broch login --as HANDLE", status=response.status_code, kind=kind)

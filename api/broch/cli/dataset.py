@@ -13,7 +13,7 @@ from broch.cli import lookup, output
 from broch.cli.calls import Call, command, group
 from broch.cli.client import segment
 from broch.cli.dataset_upload import send_folder
-from broch.cli.failure import Failure, Refused
+from broch.cli.failure import Failure
 
 app = group(
     "Datasets, versions, grants, permissions to export.",
@@ -26,7 +26,6 @@ Version = Annotated[str, typer.Argument(metavar="VERSION", help="SLUG for the ne
 Project = Annotated[str, typer.Argument(metavar="PROJECT", help="Slug, name, id, or part of an id.")]
 Handle = Annotated[str, typer.Argument(metavar="PERSON", help="Handle, or the id of a person.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many at most, newest first.")]
-NOT_FOUND = 404
 _Row = Mapping[str, Any]
 
 
@@ -93,6 +92,21 @@ def add_version(
     call.done(version, f"{what}{output.size(version['total_bytes'])}{more}.")
 
 
+@command(app, "remove-file", "broch dataset remove-file hand-xrays images/hand-7.dcm")
+def remove_file(
+    call: Call,
+    version: Version,
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Path of the file in the version.")],
+) -> None:
+    """Take a file out of a version that is still open."""
+    found = lookup.version(call.api, version)
+    where = "/".join(segment(part) for part in path.split("/"))
+    call.api.delete(f"dataset-versions/{segment(found['id'])}/files/{where}")
+    call.done(
+        {"version_id": found["id"], "path": path}, f"{path} is out of version {found['number']} of {version}."
+    )
+
+
 @command(app, "verify", "broch dataset verify hand-xrays", "broch dataset verify hand-xrays@1")
 def verify(call: Call, version: Version) -> None:
     """Read every byte of a sealed version again. A mismatch suspends the version and its grants at once."""
@@ -142,7 +156,7 @@ def revoke(
     """Take a grant back now. Workspaces that have the data mounted stop."""
     path = f"datasets/{segment(lookup.dataset(call.api, dataset))}"
     standing = [row for row in call.api.get(f"{path}/grants") if row["revoked_at"] is None]
-    of_project = [row for row in standing if _is_project(call, row["project"], grant_)]
+    of_project = [row for row in standing if _is_project(row["project"], grant_)]
     if len(of_project) > 1:
         raise Failure(f"{grant_} has {len(of_project)} grants of {dataset}.", "Name the grant by its id.")
     id_ = of_project[0]["id"] if of_project else lookup.pick("grant", grant_, standing)
@@ -152,10 +166,12 @@ def revoke(
 
 @command(app, "allow-export", "broch dataset allow-export hand-xrays bone-age ada")
 def allow_export(call: Call, dataset: Dataset, project: Project, person: Handle) -> None:
-    """Let a member of a project submit results made from your dataset."""
+    """Let a member of a project that has your dataset submit results made from it."""
     path = f"datasets/{segment(lookup.dataset(call.api, dataset))}"
-    project_id = _project(call, path, project)
-    body = {"project_id": project_id, "person_id": _person(call, path, project_id, person)}
+    body = _candidate(call, path, project, person) or {
+        "project_id": _project(call, path, project),
+        "person_id": _stranger(call, path, project, person),
+    }
     given = call.api.post(f"{path}/export-permissions", body)
     call.done(
         given,
@@ -168,15 +184,12 @@ def allow_export(call: Call, dataset: Dataset, project: Project, person: Handle)
 def withdraw_export(call: Call, dataset: Dataset, project: Project, person: Handle) -> None:
     """Take a permission to export back now."""
     path = f"datasets/{segment(lookup.dataset(call.api, dataset))}"
-    standing = [
-        row
-        for row in call.api.get(f"{path}/export-permissions")
-        if row["withdrawn_at"] is None
-        and person in {row["person"]["handle"], row["person"]["id"]}
-        and _is_project(call, row["project"], project)
-    ]
+    standing = _standing(call, path, project, person)
     if not standing:
-        raise Failure(f"'{person}' has no permission to export {dataset} from {project}.")
+        raise Failure(
+            f"'{person}' has no permission to export {dataset} from {project}.",
+            f"See who has: broch dataset show {dataset}",
+        )
     taken = call.api.delete(f"export-permissions/{segment(standing[0]['id'])}")
     call.done(
         taken,
@@ -184,43 +197,65 @@ def withdraw_export(call: Call, dataset: Dataset, project: Project, person: Hand
     )
 
 
+def _candidate(call: Call, path: str, project: str, person: str) -> dict[str, str] | None:
+    for row in call.api.get(f"{path}/export-candidates"):
+        if _is_project(row["project"], project) and _is_person(row["person"], person):
+            return {"project_id": row["project"]["id"], "person_id": row["person"]["id"]}
+    return None
+
+
+def _stranger(call: Call, path: str, project: str, person: str) -> str:
+    """Return the id of somebody who is no candidate, so that the server says why not.
+
+    Raises:
+        Failure: nobody known is called that.
+    """
+    if lookup.is_id(person):
+        return person
+    standing = _standing(call, path, project, person)
+    if standing:
+        return str(standing[0]["person"]["id"])
+    raise Failure(
+        f"'{person}' is no member of a project '{project}' that ever had these data.",
+        "Grant the data first: broch dataset grant DATASET PROJECT --until DATE",
+    )
+
+
+def _standing(call: Call, path: str, project: str, person: str) -> list[_Row]:
+    return [
+        row
+        for row in call.api.get(f"{path}/export-permissions")
+        if row["withdrawn_at"] is None
+        and _is_project(row["project"], project)
+        and _is_person(row["person"], person)
+    ]
+
+
+def _is_person(ref: _Row, text: str) -> bool:
+    return text in {ref["id"], ref["handle"]}
+
+
 def _project(call: Call, path: str, text: str) -> str:
-    # Asset owners are rarely members: what they may see of a project are the grants of their dataset.
+    # An asset owner is rarely a member: `projects` would not show the project, this list does.
     if lookup.is_id(text):
         return text
-    named = {str(row["project"]["id"]) for row in call.api.get(f"{path}/grants") if row["project"]["name"] == text}
-    if len(named) == 1:
-        return named.pop()
+    offered = call.api.get(f"{path}/grantable-projects")
+    named = [row for row in offered if _is_project(row, text)]
+    if len(named) > 1:
+        raise Failure(f"{len(named)} projects are named '{text}'.", "Name one by its slug.")
+    if named:
+        return str(named[0]["id"])
     try:
-        return lookup.project(call.api, text)
-    except Failure as failure:
-        raise Failure(failure.message, "Ask a member or an administrator for its id and give that.") from None
-
-
-def _is_project(call: Call, ref: _Row, text: str) -> bool:
-    if text in {ref["id"], ref["name"]}:
-        return True
-    if not lookup.is_slug(text):
-        return False
-    return any(item["id"] == ref["id"] for item in call.api.get("projects", slug=text)["items"])
-
-
-def _person(call: Call, path: str, project_id: str, text: str) -> str:
-    if lookup.is_id(text):
-        return text
-    known = [row["person"] for row in call.api.get(f"{path}/export-permissions")]
-    try:
-        known += [row["person"] for row in call.api.get(f"projects/{segment(project_id)}/members")]
-    except Refused as refusal:
-        if refusal.status != NOT_FOUND:  # only members and administrators may see who the members are
-            raise
-    found = {person["id"] for person in known if person["handle"] == text}
-    if not found:
+        return lookup.pick("project", text, offered)
+    except Failure:
+        there = ", ".join(row["slug"] for row in offered[:8])
         raise Failure(
-            f"You cannot see a member '{text}' of this project.",
-            "Give the person's id: they see it by 'broch whoami --json'.",
-        )
-    return str(found.pop())
+            f"There is no project '{text}' that data can be granted to.", f"There are: {there or 'none'}."
+        ) from None
+
+
+def _is_project(ref: _Row, text: str) -> bool:
+    return text in {ref["id"], ref["slug"], ref["name"]}
 
 
 def _detail(found: Mapping[str, Any]) -> None:

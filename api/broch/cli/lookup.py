@@ -98,6 +98,24 @@ def version(api: Api, text: str) -> dict[str, Any]:
     raise Failure(f"The dataset '{name}' has no version {number}." if at else f"'{name}' has no version yet.")
 
 
+def airlock_request(api: Api, text: str) -> str:
+    """Return the id of an airlock request by its id or part of it.
+
+    Reviewers find by their queue what they have no list of.
+    """
+    if is_id(text):
+        return text
+    known = api.pages("airlock/requests", limit=MOST)
+    if "reviewer" in api.get("sessions/current")["roles"]:
+        known += review_queue(api, MOST)
+    return pick("airlock request", text, known)
+
+
+def review_queue(api: Api, limit: int) -> list[dict[str, Any]]:
+    """Return what waits for the review of the person who is signed in, oldest first."""
+    return api.pages("airlock/queue", limit=limit, cursor="after")
+
+
 def file(files: Sequence[Mapping[str, Any]], text: str, *, name: str = "name") -> dict[str, Any]:
     """Return a file of a request by its name, or by its id or part of it.
 

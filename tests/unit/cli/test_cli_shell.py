@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -18,8 +17,6 @@ from broch.cli.failure import Failure, Misused
 from broch.cli.main import ENTRIES
 from broch.cli.main import app as broch_app
 from support.counts import count
-
-from .conftest import Served
 
 TREES = [project.app, dataset.app, airlock.app, audit.app]
 
@@ -65,13 +62,6 @@ def test_no_server_is_exit_code_3_with_the_command_that_starts_one() -> None:
     assert result.stderr == f"broch: Nothing answers at {server}. Start it: ./broch up\n"
 
 
-def test_another_program_at_the_address_is_named_as_such(served: Served) -> None:
-    # Our own server answers an unknown path in its own words; a host it does not serve shows the other case.
-    assert "not served here" in served.fails(
-        "project", "list", "--server", served.server.replace("127.0.0.1", "localhost")
-    )
-
-
 @pytest.mark.parametrize(
     "words", [["projct"], ["project", "lst"], ["project", "list", "--nope"], ["project", "show"]]
 )
@@ -83,28 +73,6 @@ def test_commands_of_developers_say_where_they_run() -> None:
     result = CliRunner().invoke(broch_app, ["lint"])
     assert result.exit_code == 1
     assert "./broch lint" in result.stderr
-
-
-def test_a_failure_is_one_line_and_no_traceback(served: Served) -> None:
-    result = served.run("project", "show", "nothing-here", "--as", "ruth")
-    assert result.exit_code == 1
-    assert result.stdout == ""
-    assert result.stderr.count("\n") == 1
-    assert result.stderr.startswith("broch: There is no project 'nothing-here'")
-
-
-def test_the_real_program_prints_no_colour_into_a_pipe(served: Served) -> None:
-    environment = {**os.environ, **{k: v for k, v in served.environment.items() if v is not None}}
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "broch.cli.main", "--as", "ada", "project", "list"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    assert "\x1b" not in done.stdout + done.stderr
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["SLUG", "beta", "alpha"]
 
 
 @given(st.text(max_size=60))

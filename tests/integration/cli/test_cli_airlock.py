@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from sqlmodel import select
 
-from broch.cli import airlock_download, airlock_upload
-from broch.cli.airlock_download import safe_name, save
-from broch.cli.failure import Failure
+from broch.cli import airlock_upload
+from broch_airlock.checks.model import Verdict
 from broch_airlock.tables import Upload
 
 from .conftest import Served
@@ -27,7 +26,7 @@ def released(served: Served, name: str = "table.csv") -> str:
     served.ok("airlock", "submit", request, "--purpose", "Table 2", "--yes", "--as", "ruth")
     served.work()
     for reviewer in ("rita", "ravi"):
-        served.ok("airlock", "decide", request, name, "approve", "--yes", "--as", reviewer)
+        served.ok("airlock", "decide", request, name, "approve", "--sha256", TABLE_SHA256, "--as", reviewer)
     served.work()
     assert served.json("airlock", "show", request, "--as", "ruth")["status"] == "released"
     return request
@@ -166,10 +165,7 @@ def test_a_result_goes_the_whole_way_and_its_receipt_verifies(served: Served) ->
     request = released(served)
     there = served.home / "results"
     served.ok("airlock", "download", request, "--to", str(there), "--as", "ruth")
-    assert sorted(path.name for path in there.iterdir()) == [
-        "receipt.json",
-        "table2.csv" if False else "table.csv",
-    ]
+    assert sorted(path.name for path in there.iterdir()) == ["receipt.json", "table.csv"]
     assert (there / "table.csv").read_bytes() == TABLE
     trust = served.home / "trust.json"
     served.ok("airlock", "trust", "--to", str(trust), "--as", "ruth")
@@ -199,55 +195,6 @@ def test_a_result_named_like_the_receipt_does_not_hide_it(served: Served) -> Non
     assert json.loads((served.home / "r" / f"receipt-{request}.json").read_text())["mediaType"]
 
 
-def test_other_bytes_than_the_released_ones_leave_no_file(tmp_path: Path) -> None:
-    with pytest.raises(Failure, match="not those that were released"):
-        save(tmp_path / "table.csv", [b"other"], sha256=TABLE_SHA256)
-    assert list(tmp_path.iterdir()) == []
-    save(tmp_path / "table.csv", [TABLE[:5], TABLE[5:]], sha256=TABLE_SHA256)
-    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
-
-
-def test_a_broken_download_leaves_no_file(tmp_path: Path) -> None:
-    def pieces():
-        yield b"group"
-        raise Failure("The connection broke.")
-
-    with pytest.raises(Failure, match="broke"):
-        save(tmp_path / "table.csv", pieces(), sha256=TABLE_SHA256)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_file_that_appears_during_a_download_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place = tmp_path / "table.csv"
-
-    def pieces():
-        place.write_text("mine")
-        yield TABLE
-
-    with pytest.raises(Failure, match="is there already"):
-        save(place, pieces())
-    monkeypatch.setattr(
-        airlock_download.os, "link", lambda *_: (_ for _ in ()).throw(OSError(95, "no links here"))
-    )
-    with pytest.raises(Failure, match="is there already"):
-        save(place, [TABLE])
-    assert place.read_text() == "mine"
-    save(tmp_path / "other.csv", [TABLE])
-    assert (tmp_path / "other.csv").read_bytes() == TABLE
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.csv", "table.csv"]
-
-
-@pytest.mark.parametrize(
-    "name", ["", ".", "..", "../x", "/etc/passwd", "a/b", "a\x00", "a\x1b[2J", "a\u202eb"]
-)
-def test_a_server_cannot_name_a_file_outside_of_the_folder(name: str) -> None:
-    with pytest.raises(Failure):
-        safe_name(name)
-    assert safe_name("table 2.csv") == "table 2.csv"
-
-
 def test_reviewers_find_requests_in_their_queue_and_stay_blind(served: Served) -> None:
     request = served.intake.egress(TABLE, "table.csv")
     served.ok("airlock", "submit", request, "--purpose", "Table 2", "--yes", "--as", "ruth")
@@ -255,43 +202,109 @@ def test_reviewers_find_requests_in_their_queue_and_stay_blind(served: Served) -
     [waiting] = served.json("airlock", "queue", "--as", "rita")
     assert (waiting["id"], waiting["decided"], waiting["files"]) == (request, 0, 1)
     tail = request[-8:]
-    served.ok(
-        "airlock",
-        "decide",
-        tail,
-        "table.csv",
-        "changes",
-        "--comment",
-        "Too few in a",
-        "--yes",
-        "--as",
-        "rita",
-    )
+    words = ["changes", "--sha256", TABLE_SHA256[:12].upper(), "--comment"]
+    served.ok("airlock", "decide", tail, "table.csv", *words, "Too few in a", "--as", "rita")
     assert "Too few" not in served.ok("airlock", "show", tail, "--as", "ravi")
     assert "Too few" not in served.ok("airlock", "show", request, "--as", "ruth")
-    served.ok("airlock", "decide", tail, "table.csv", "changes", "--comment", "Same", "--yes", "--as", "ravi")
+    served.ok("airlock", "decide", tail, "table.csv", *words, "Same", "--as", "ravi")
     shown = served.ok("airlock", "show", request, "--as", "ruth")
     assert "Too few in a" in shown
     assert "returned" in shown
 
 
-def test_a_decision_is_about_the_bytes_that_were_looked_at(served: Served) -> None:
+def waiting(served: Served) -> str:
+    """Return a request in review with one table."""
     request = served.intake.egress(TABLE, "table.csv")
     served.ok("airlock", "submit", request, "--purpose", "Table 2", "--yes", "--as", "ruth")
     served.work()
-    words = ["airlock", "decide", request, "table.csv", "approve", "--yes", "--as", "rita", "--sha256"]
+    return request
+
+
+@pytest.mark.parametrize("digest", [TABLE_SHA256, TABLE_SHA256[:12], TABLE_SHA256[:20].upper()])
+def test_a_decision_is_about_the_bytes_that_were_looked_at(served: Served, digest: str) -> None:
+    words = ["airlock", "decide", waiting(served), "table.csv", "approve", "--as", "rita", "--sha256"]
     assert "Look at it again" in served.fails(*words, "0" * 64)
-    served.ok(*words, TABLE_SHA256)
-    assert "has no file 'nothing.csv'" in served.fails(
-        "airlock", "decide", request, "nothing.csv", "approve", "--yes", "--as", "rita"
-    )
+    assert "Look at it again" in served.fails(*words, "0" * 12)
+    served.ok(*words, digest)
+    assert served.json("airlock", "queue", "--as", "rita")[0]["decided"] == 1
+
+
+@pytest.mark.parametrize("digest", ["", TABLE_SHA256[:11], "z" * 12, TABLE_SHA256 + "0"])
+def test_a_digest_that_names_nothing_is_refused(served: Served, digest: str) -> None:
+    words = ["airlock", "decide", "0" * 26, "table.csv", "approve", "--as", "rita", "--sha256", digest]
+    assert "first 12" in served.fails(*words, code=2)
+
+
+def test_a_script_cannot_decide_on_bytes_that_it_does_not_name(served: Served) -> None:
+    words = ["airlock", "decide", waiting(served), "table.csv", "approve", "--as", "rita"]
+    assert "--sha256" in served.fails(*words, code=2, typed="")
+    served.run(*words, "--yes")
+    assert served.json("airlock", "queue", "--as", "rita")[0]["decided"] == 0
+
+
+def test_a_reviewer_is_asked_with_digest_and_findings_and_no_means_no(served: Served) -> None:
+    served.intake.scan.verdict = Verdict.FLAGGED
+    request = waiting(served)
+    words = ["airlock", "decide", request, "table.csv", "approve", "--as", "rita"]
+    result = served.run(*words, typed="n\n")
+    assert result.exit_code == 1
+    assert TABLE_SHA256 in result.stderr
+    assert "As told." in result.stderr
+    assert served.json("airlock", "queue", "--as", "rita")[0]["decided"] == 0
+    served.ok(*words, typed="y\n")
+    assert served.json("airlock", "queue", "--as", "rita")[0]["decided"] == 1
+
+
+def test_a_file_that_is_not_there_cannot_be_decided_on(served: Served) -> None:
+    words = ["airlock", "decide", waiting(served), "nothing.csv", "approve", "--as", "rita"]
+    assert "has no file 'nothing.csv'" in served.fails(*words)
 
 
 def test_an_author_cannot_decide(served: Served) -> None:
-    request = served.intake.egress(TABLE, "table.csv")
-    assert "Only airlock reviewers" in served.fails(
-        "airlock", "decide", request, "table.csv", "approve", "--yes", "--as", "ruth"
-    )
+    words = ["airlock", "decide", served.intake.egress(TABLE, "table.csv"), "table.csv", "approve"]
+    assert "Only airlock reviewers" in served.fails(*words, "--as", "ruth")
+
+
+def zone_folder(served: Served) -> Path:
+    folder = served.intake.zones.project(served.intake.world.project.id) / "results"
+    folder.mkdir()
+    (folder / "table.csv").write_bytes(TABLE)
+    (folder / "link").symlink_to("/etc/passwd")
+    return folder
+
+
+def test_results_are_picked_from_the_zone_into_a_draft(served: Served) -> None:
+    folder = zone_folder(served)
+    assert "results/" in served.ok("airlock", "browse", "alpha", "--as", "ruth")
+    listed = served.run("airlock", "browse", "alpha", "project", "results/", "--as", "ruth")
+    assert listed.stdout.splitlines()[1].split()[0] == "results/table.csv"
+    assert "passwd" not in listed.stdout
+    assert "1 links" in listed.stderr
+    words = ["airlock", "pick", "alpha", "project"]
+    said = served.ok(*words, "results/table.csv", "--purpose", "Table 2", "--as", "ruth")
+    assert TABLE_SHA256 in said
+    [draft] = served.json("airlock", "list", "--as", "ruth")
+    assert (draft["status"], draft["direction"], draft["purpose"]) == ("draft", "egress", "Table 2")
+    (folder / "plot.png").write_bytes(b"png")
+    served.ok(*words, "results/plot.png", "--request", draft["id"][-8:], "--as", "ruth")
+    assert "1 files are left" in served.ok("airlock", "remove-file", draft["id"], "plot.png", "--as", "ruth")
+    left = served.json("airlock", "show", draft["id"], "--as", "ruth")["file_list"]
+    assert [row["name"] for row in left] == ["table.csv"]
+
+
+@pytest.mark.parametrize("path", ["results/link", "results/nothing", "../escape", "/etc/passwd"])
+def test_a_pick_takes_plain_files_of_the_zone_only(served: Served, path: str) -> None:
+    zone_folder(served)
+    served.fails("airlock", "pick", "alpha", "project", path, "--as", "ruth")
+    assert served.json("airlock", "list", "--as", "ruth") == []
+    served.ok("airlock", "pick", "alpha", "project", "results/table.csv", "--as", "ruth")
+
+
+def test_a_zone_is_open_to_its_members_only(served: Served) -> None:
+    zone_folder(served)
+    project = served.intake.world.project.id
+    served.fails("airlock", "browse", project, "project", "results", "--as", "sam")
+    served.ok("airlock", "browse", project, "project", "results", "--as", "robin")
 
 
 def test_comments_are_said_and_shown(served: Served) -> None:

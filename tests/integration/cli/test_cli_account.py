@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import stat
-from datetime import UTC, datetime
 
 import pytest
 from sqlmodel import select
 
-from broch.cli.client import Api, checked_server
-from broch.cli.credentials import Credential, CredentialStore
-from broch.cli.failure import Misused
+from broch.cli.client import Api
+from broch.cli.credentials import Credential
 from broch_core.tables.people import UserSession
 
 from .conftest import Served
@@ -108,45 +106,3 @@ def test_damaged_credentials_are_named(served: Served) -> None:
     served.ok("login", "--as", "ruth")
     served.credentials.write_text("{")
     assert "is damaged" in served.fails("whoami")
-
-
-def test_sign_ins_at_two_servers_live_side_by_side(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    store = CredentialStore()
-    stamp = datetime.now(UTC).isoformat()
-    store.put("http://127.0.0.1:1", Credential("a", "ruth", stamp))
-    store.put("http://127.0.0.1:2", Credential("b", "sam", stamp))
-    store.drop("http://127.0.0.1:1")
-    assert store.get("http://127.0.0.1:1") is None
-    assert store.get("http://127.0.0.1:2") == Credential("b", "sam", stamp)
-    assert sorted(path.name for path in (tmp_path / "broch").iterdir()) == ["credentials.json", "lock"]
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "http://broch.example.org",
-        "ftp://127.0.0.1",
-        "http://127.0.0.1:8000/x",
-        "http://a:b@127.0.0.1",
-        "http://127.0.0.1:99999",
-        "http://localhost.example.org",
-        "",
-    ],
-)
-def test_a_token_goes_to_no_address_where_others_could_read_it(address: str) -> None:
-    with pytest.raises(Misused):
-        checked_server(address)
-
-
-@pytest.mark.parametrize(
-    ("address", "origin"),
-    [
-        ("http://127.0.0.1:8000/", "http://127.0.0.1:8000"),
-        ("http://broch.localhost:8000", "http://broch.localhost:8000"),
-        ("http://[::1]:8000", "http://[::1]:8000"),
-        ("https://broch.example.org", "https://broch.example.org"),
-    ],
-)
-def test_addresses_that_keep_a_token_are_taken(address: str, origin: str) -> None:
-    assert checked_server(address) == origin

@@ -131,31 +131,54 @@ def test_bytes_that_changed_in_the_store_are_found_by_verify(served: Served) -> 
     assert "suspended" in served.ok("dataset", "show", "cohort", "--as", "stella")
 
 
-def test_an_asset_owner_grants_and_revokes(served: Served) -> None:
+def test_an_asset_owner_who_is_in_no_project_grants_and_revokes_by_slug(served: Served) -> None:
     add_version(served, folder(served), "--seal")
-    beta = served.json("project", "show", "beta", "--as", "ada")["id"]
-    served.ok("dataset", "grant", "cohort@2", beta, "--until", NEXT_MONTH, "--as", "owen")
-    [grant] = [
-        row
-        for row in served.json("dataset", "show", "cohort", "--as", "owen")["grants"]
-        if row["project"]["id"] == beta
+    assert served.json("project", "list", "--as", "owen") == []
+    words = ["dataset", "grant", "cohort@2", "beta", "--until", NEXT_MONTH, "--as", "owen"]
+    assert "Beta may use cohort version 2" in served.ok(*words)
+    grants = served.json("dataset", "show", "cohort", "--as", "owen")["grants"]
+    assert [(g["version_number"], g["holds"]) for g in grants if g["project"]["slug"] == "beta"] == [
+        (2, True)
     ]
-    assert (grant["version_number"], grant["holds"]) == (2, True)
-    assert "may no longer use cohort" in served.ok("dataset", "revoke", "cohort", "Beta", "--as", "owen")
-    assert "no version 9" in served.fails(
-        "dataset", "grant", "cohort@9", beta, "--until", NEXT_MONTH, "--as", "owen"
-    )
+    assert "may no longer use cohort" in served.ok("dataset", "revoke", "cohort", "beta", "--as", "owen")
+    words[2] = "cohort@9"
+    assert "no version 9" in served.fails(*words)
+    words[2:4] = ["cohort@2", "gamma"]
+    assert served.fails(*words).endswith("There are: alpha, beta.")
 
 
-def test_only_the_asset_owner_gives_the_right_to_export(served: Served) -> None:
-    robin = served.intake.world.people["robin"].id
-    words = ["dataset", "allow-export", "cohort", "Alpha", robin]
-    assert "asset owner" in served.fails("dataset", "allow-export", "cohort", "alpha", robin, "--as", "ruth")
+def test_only_the_asset_owner_gives_the_right_to_export_by_slug_and_handle(served: Served) -> None:
+    words = ["dataset", "allow-export", "cohort", "alpha", "robin"]
+    assert "asset owner" in served.fails(*words, "--as", "ruth")
     assert "Robin may submit results of Alpha" in served.ok(*words, "--as", "owen")
-    assert "Robin may no longer" in served.ok(
-        "dataset", "withdraw-export", "cohort", "Alpha", "robin", "--as", "owen"
-    )
-    assert "Robin may submit" in served.ok(*words[:-1], "robin", "--as", "owen")  # known from before
+    assert "has the permission already" in served.fails(*words, "--as", "owen")
+    withdraw = ["dataset", "withdraw-export", *words[2:]]
+    assert "Robin may no longer" in served.ok(*withdraw, "--as", "owen")
+    assert "dataset show cohort" in served.fails(*withdraw, "--as", "owen")
+    assert "dataset grant" in served.fails(*words[:-1], "sam", "--as", "owen")
+    assert "dataset grant" in served.fails(*words[:3], "beta", "sam", "--as", "owen")
+
+
+def test_people_are_listed_and_added_by_administrators(served: Served) -> None:
+    words = ["people", "add", "noor", "--name", "Noor Adeyemi", "--role", "reviewer", "--role", "asset_owner"]
+    assert "Only a platform admin" in served.fails(*words, "--as", "ruth")
+    assert "Noor Adeyemi can sign in as noor" in served.ok(*words, "--as", "ada")
+    assert "is taken" in served.fails(*words, "--as", "ada")
+    [noor] = [row for row in served.json("people", "list", "--as", "ada") if row["handle"] == "noor"]
+    assert noor["roles"] == ["asset_owner", "reviewer"]
+    assert "Noor Adeyemi" in served.ok("whoami", "--as", "noor")
+    served.fails("people", "list", "--as", "ruth")
+
+
+def test_a_file_leaves_an_open_version_and_never_a_sealed_one(served: Served) -> None:
+    place = folder(served)
+    add_version(served, place)
+    words = ["dataset", "remove-file", "cohort@2", "images/scan", "--as", "stella"]
+    assert "out of version 2" in served.ok(*words)
+    (place / "images" / "scan").unlink()
+    assert "1 files" in add_version(served, place, "--seal")
+    words[3] = "table"
+    assert "sealed" in served.fails(*words)
 
 
 def test_a_dataset_is_registered(served: Served) -> None:
