@@ -124,7 +124,7 @@ def interpret(reply: bytes) -> ScanResult:
         name = text.removeprefix("stream: ").removesuffix(" FOUND")
         if name.startswith(_NOT_LOOKED_AT):
             return ScanResult(Verdict.UNSCANNABLE, name, "clamd could not look at all of it.")
-        return ScanResult(Verdict.BLOCKED, name, "clamd knows it as malware.")
+        return ScanResult(Verdict.BLOCKED, name, f"clamd knows it as {display(name, 80)}.")
     if not text:
         return ScanResult(Verdict.ERROR, "clamd-no-answer", "clamd ended the connection without an answer.")
     return ScanResult(Verdict.ERROR, "clamd-error", f"clamd says: {display(text, 200)}")

@@ -19,7 +19,7 @@ from broch_airlock.requests.schemas import (
     RequestSummary,
     RequestView,
 )
-from broch_airlock.review.visibility import visible_decisions
+from broch_airlock.review.visibility import revealed, visible_decisions
 from broch_airlock.tables import AirlockBytes, AirlockFile, AirlockRequest, CheckOutcome, RequestComment
 from broch_airlock.uploads.intake import OPEN_STATES
 from broch_core.actions import Action
@@ -181,6 +181,7 @@ def _comments(session: Session, actor: Actor, request: AirlockRequest) -> list[C
     ).all()
     members = ever_members(session, request.project_id)
     people = names_of(session, (comment.person_id for comment in comments if comment.person_id in members))
+    shown = not comments or revealed(session, request)
     return [
         CommentView(
             by=people.get(comment.person_id, "A reviewer"),
@@ -190,6 +191,11 @@ def _comments(session: Session, actor: Actor, request: AirlockRequest) -> list[C
             at=comment.at,
         )
         for comment in comments
+        # That a reviewer said something tells that they looked: it waits until both have decided.
+        if shown
+        or comment.person_id in members
+        or comment.person_id == actor.person_id
+        or comment.turn < request.turn
     ]
 
 

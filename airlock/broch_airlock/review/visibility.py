@@ -67,6 +67,11 @@ def stands(
     )
 
 
+def revealed(session: Session, request: AirlockRequest) -> bool:
+    """Tell whether what reviewers said in the present turn may be shown to everybody who may see the request."""
+    return request.status in _OVER or standing_of(session, request).revealed
+
+
 def visible_decisions(session: Session, actor: Actor, request: AirlockRequest) -> list[DecisionView]:
     """Return the decisions on a request that the actor may see, oldest first.
 

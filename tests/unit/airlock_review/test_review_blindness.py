@@ -12,8 +12,16 @@ from support.reviews import ReviewWorld
 TWO = {"a.csv": b"1\n", "b.csv": b"2\n"}
 API = "/api/v1/airlock"
 
+
+def _comment(place: ReviewWorld, request) -> None:
+    url = f"{API}/requests/{request.id}/comments"
+    sent = place.client().post(url, json={"text": "Secret doubt."}, headers=place.world.headers("rita"))
+    assert sent.status_code == 201
+
+
 HISTORIES: dict[str, Callable[[ReviewWorld, object], object]] = {
     "nothing": lambda *_: None,
+    "a comment": _comment,
     "one file": lambda place, request: place.decide("rita", request, "approve", "a.csv"),
     "all approved": lambda place, request: place.decide("rita", request, "approve"),
     "all rejected": lambda place, request: place.decide("rita", request, "reject", comment="Secret."),
@@ -94,11 +102,13 @@ def test_a_second_reviewer_at_work_sees_the_same_whatever_the_first_did(place: R
 def test_the_reveal_shows_labels_and_comments_and_never_names(place: ReviewWorld, reader: str):
     request = place.in_review(TWO)
     place.decide("rita", request, "reject", comment="Row four is one person.")
+    _comment(place, request)
     hidden = everything(place, request, reader)
     place.decide("ravi", request, "approve")
     shown = everything(place, request, reader)
     page = shown[f"/airlock/requests/{request.id}"][1]
     assert "Row four is one person." in page
+    assert "Secret doubt." in page
     assert "Row four" not in hidden[f"/airlock/requests/{request.id}"][1]
     assert "Reviewer A" in page
     assert "Rita" not in page
