@@ -29,7 +29,12 @@ _RULES: tuple[tuple[str, Callable[[str], object], str], ...] = (
         lambda name: _BIDI & set(name),
         "The name holds a character that turns the reading direction: it would show as another name.",
     ),
-    ("encoding", lambda name: "Cs" in _categories(name), "The name is not valid UTF-8."),
+    (
+        "encoding",
+        # Web servers put U+FFFD where the bytes of an address were no UTF-8: that is not the name that was sent.
+        lambda name: "Cs" in _categories(name) or "\N{REPLACEMENT CHARACTER}" in name,
+        "The name is not valid UTF-8.",
+    ),
     ("control", lambda name: _ODD & _categories(name), "The name holds a control or invisible character."),
     (
         "space",

@@ -7,7 +7,10 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from broch_core.web import problems
 from broch_core.web.routing import Router
@@ -49,6 +52,16 @@ def make_app(
     return app
 
 
+class _Files(StaticFiles):
+    """Static files that answer themselves what they have not: nothing around them would catch the error."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        try:
+            return await super().get_response(path, scope)
+        except HTTPException as error:
+            return PlainTextResponse(error.detail, error.status_code, error.headers)
+
+
 def static_files() -> StaticFiles:
     """Return the app of static files."""
-    return StaticFiles(packages=[("broch_core.web", "static")])
+    return _Files(packages=[("broch_core.web", "static")])

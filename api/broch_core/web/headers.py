@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 from broch_core.ids import new_id
@@ -93,26 +94,28 @@ class ShellHeaders:
         if not declared.isdigit() or int(declared) > LONGEST_BODY:
             await _refuse(send, 413, "too-large", f"The body is larger than {LONGEST_BODY:,} bytes.")
             return
-        read, begun = 0, False
+        read, begun, over = 0, False, False
 
         async def counted() -> Message:
-            nonlocal read
+            nonlocal read, over
             message = await receive()
             read += len(message.get("body", b""))
             if read > LONGEST_BODY:
+                over = True
                 raise BodyTooLarge
             return message
 
         async def noted(message: Message) -> None:
             nonlocal begun
+            if over and not begun:
+                return  # FastAPI calls whatever fails while it reads a 400: ours says what it was
             begun = True
             await send(message)
 
-        try:
+        with suppress(BodyTooLarge):
             await self._app(scope, counted, noted)
-        except BodyTooLarge:
-            if not begun:
-                await _refuse(send, 413, "too-large", f"The body is larger than {LONGEST_BODY:,} bytes.")
+        if over and not begun:
+            await _refuse(send, 413, "too-large", f"The body is larger than {LONGEST_BODY:,} bytes.")
 
 
 async def _refuse(send: Send, status: int, kind: str, detail: str) -> None:
