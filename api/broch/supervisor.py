@@ -21,7 +21,7 @@ _libc = ctypes.CDLL(None)  # loaded before any fork: between fork and exec nothi
 _PR_SET_PDEATHSIG = 1
 
 BACKOFF_SECONDS = (0.2, 0.5, 1, 2, 5, 10, 30)
-STEADY_SECONDS = 60.0
+STEADY_SECONDS = 15.0
 """A child that ran this long starts again without delay."""
 STOP_SECONDS = 9.0
 """All children together; what is deaf then is killed. A person waits for it, and nothing is lost by a kill."""

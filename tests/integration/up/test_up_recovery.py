@@ -93,7 +93,7 @@ def test_every_service_comes_back_and_what_was_acknowledged_is_there(broch, ada,
     await_ready(broch)
     before = {name: process.pid for name, process in services(broch).items()}
     assert set(before) == {"web", "hub", "clamd"}
-    request = draft(ada, {"kept.py": b"print('kept')\n"})
+    request = draft(ada, {f"kept-{'-'.join(order)}.py": b"print('kept')\n"})
     for name in order:
         kill(psutil.Process(before[name]))
 

@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import stat
+import subprocess
 import sys
 import tempfile
 import time
@@ -30,7 +31,9 @@ from integration.up.up_acts import (
     services,
     submit,
     until,
+    workspace,
 )
+from support.counts import count
 from support.running import DIRECT, client, free_port, running_broch
 
 root_only = pytest.mark.skipif(not ROOT, reason="needs mounts, or folders of two users")
@@ -129,7 +132,7 @@ def test_stopped_by_ctrl_c_and_started_again_everything_is_there(folder):
     with running_broch(folder) as broch:
         with client(broch, "ada") as ada:
             token = ada.headers["Authorization"]
-            open_workspace(ada)
+            row = open_workspace(ada)
             request = draft(ada, {"kept.py": b"print(1)\n"})
         before = {kind: names(broch, kind) for kind in ("projects", "datasets")}
         started = [process for one in services(broch).values() for process in (one, *one.children(True))]
@@ -151,6 +154,20 @@ def test_stopped_by_ctrl_c_and_started_again_everything_is_there(folder):
         )
         assert got(answer)["file_list"] == request["file_list"], "the session is still good too"
         assert (broch.folder / "logs" / "web.log").read_text().count("demo.planted") == 1
+        with client(broch, "ada") as ada:
+            ended = until(lambda: (now := workspace(ada, row["id"]))["status"] == "stopped" and now, 20)
+            assert ended["message"]
+
+
+def test_ctrl_c_while_it_starts_ends_it_whole(folder):
+    command = [*DIRECT, "up", "--dir", str(folder / "state"), "--port", str(free_port())]
+    process = subprocess.Popen(
+        command, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    started = until(lambda: len(found := psutil.Process(process.pid).children()) == 3 and found, 20)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 0
+    all_gone(started, 0.5)
 
 
 @root_only
@@ -168,9 +185,10 @@ def test_an_ordinary_user_gets_the_same_broch(folder):
             submit(ada, request)
             assert outcome(ada, request)["status"] == "in_review"
         assert {path.lstat().st_uid for path in state.rglob("*")} == {ORDINARY_ID}
+        everything = [*inside, *services(broch).values()]
         broch.process.kill()
         broch.process.wait()
-        all_gone(inside, 5)
+        all_gone(everything, 5)
 
 
 @root_only
@@ -257,11 +275,11 @@ run_folder.prepare(Settings().run)
 serve()
 """
 MOMENTS = [
-    ("broch.migrations", "", "upgrade", "1"),
-    ("broch.demo.seed", "Seed", "_first_admin", "1"),
     ("broch_api.datasets.versions", "VersionVault", "seal", "1"),
     ("broch_workspaces.zones", "FolderZones", "home", "2"),
     ("broch.demo.seed", "Seed", "plant", "1"),
+    ("broch.migrations", "", "upgrade", "1"),
+    ("broch.demo.seed", "Seed", "_first_admin", "1"),
 ]
 """Just after which call web dies in its first start."""
 
@@ -269,13 +287,14 @@ MOMENTS = [
 def test_a_first_start_that_died_is_made_anew(folder):
     """Web dies at one moment after another; what is there in the end is one whole demo."""
     state = folder / "state"
-    for moment in MOMENTS:
+    moments = MOMENTS[: count("moments at which a first start dies", ci=2, nightly=len(MOMENTS))]
+    for moment in moments:
         command = as_ordinary((sys.executable, "-c", CRASHING_WEB), writable=[state])
         done = broch_command(*moment, command=command, BROCH_FOLDER=str(state), BROCH_PORT=str(free_port()))
         assert done.returncode == -signal.SIGKILL, done.stderr
     with running_broch(folder, command=as_ordinary(DIRECT, writable=[state])) as broch:
         await_ready(broch)
-        assert len(list(state.glob("unfinished-*"))) == len(MOMENTS)
+        assert len(list(state.glob("unfinished-*"))) == len(moments)
         assert not (state / "first-start").exists()
         assert [len(names(broch, kind)) for kind in ("projects", "datasets")] == [2, 2]
         with client(broch, "sunniva") as admin:
