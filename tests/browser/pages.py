@@ -58,6 +58,21 @@ def add_project(broch: RunningBroch, name: str, members: Iterable[str], *, activ
     return project_id
 
 
+def let_export(broch: RunningBroch, project_id: str, person_id: str) -> None:
+    """Grant the biopsy table to a project, and let a member of it submit results."""
+    with client(broch, "idris") as owner:
+        rows = said(owner.get("/api/v1/datasets"))["items"]
+        dataset = next(row["id"] for row in rows if row["slug"] == "breast-cancer-wisconsin")
+        here = f"/api/v1/datasets/{dataset}"
+        version = said(owner.get(here))["versions"][0]["id"]
+        until = str(utc_now().date() + timedelta(days=30))
+        grant = {"project_id": project_id, "version_id": version, "until": until}
+        said(owner.post(f"{here}/grants", json=grant))
+        said(
+            owner.post(f"{here}/export-permissions", json={"project_id": project_id, "person_id": person_id})
+        )
+
+
 def put_in_zone(broch: RunningBroch, folder: str, name: str, content: bytes) -> None:
     """Write a file where a workspace would have written it (`folder` below the zones), owned by its account."""
     zones = broch.folder / "zones"
