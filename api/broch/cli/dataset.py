@@ -92,6 +92,22 @@ def add_version(
     call.done(version, f"{what}{output.size(version['total_bytes'])}{more}.")
 
 
+@command(app, "files", "broch dataset files hand-xrays@1")
+def list_files(
+    call: Call,
+    version: Version,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="How many at most.")] = 1000,
+) -> None:
+    """List the files of a version, in the order of their paths."""
+    where = f"dataset-versions/{segment(lookup.version(call.api, version)['id'])}/files"
+    columns: Mapping[str, Callable[[_Row], object]] = {
+        "PATH": lambda row: row["path"],
+        "SIZE": lambda row: output.size(row["size"]),
+        "SHA256": lambda row: row["sha256"],
+    }
+    call.rows(call.api.pages(where, limit=limit, cursor="after"), columns, empty="No files yet.")
+
+
 @command(app, "remove-file", "broch dataset remove-file hand-xrays images/hand-7.dcm")
 def remove_file(
     call: Call,

@@ -35,6 +35,7 @@ from broch_core.web.headers import ShellHeaders, shell_policy
 from broch_core.web.pages import Pages
 from broch_core.web.sessions import Sessions
 from support.intake import Intake, make_intake
+from support.running import RunningBroch, running_broch
 
 
 @dataclass
@@ -142,3 +143,10 @@ def served(tmp_path: Path) -> Iterator[Served]:
     server.should_exit = True
     thread.join(timeout=10)
     store.engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBroch]:
+    """A whole Broch as `broch up` starts it."""
+    with running_broch(tmp_path_factory.mktemp("running")) as broch:
+        yield broch

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import stat
+from datetime import timedelta
 
 import pytest
-from sqlmodel import select
+from sqlmodel import select, update
 
 from broch.cli.client import Api
 from broch.cli.credentials import Credential
+from broch_core.clock import utc_now
 from broch_core.tables.people import UserSession
 
 from .conftest import Served
@@ -106,3 +108,18 @@ def test_damaged_credentials_are_named(served: Served) -> None:
     served.ok("login", "--as", "ruth")
     served.credentials.write_text("{")
     assert "is damaged" in served.fails("whoami")
+
+
+def test_a_sign_in_that_has_expired_says_how_to_sign_in_again(served: Served) -> None:
+    served.ok("login", "--as", "ruth")
+    served.ok("whoami")
+    world = served.intake.world
+    with world.store.write(housekeeping=True) as change:
+        change.session.exec(update(UserSession).values(expires_at=utc_now() - timedelta(seconds=1)))
+    for words in (["whoami"], ["project", "list"], ["airlock", "queue"]):
+        line = served.fails(*words)
+        assert line == (
+            "broch: You are not signed in, or your session has ended. Sign in: broch login --as HANDLE"
+        )
+    served.ok("login", "--as", "ruth")
+    served.ok("whoami")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.documented import ROOT, command_lines, shown_inline
-from support.running import running_broch
+from support.running import RunningBroch
 from support.story import Story
 
 CLI = Path("docs/cli.md")
@@ -17,7 +17,8 @@ TABLE = b"group,count\nbenign,355\nmalignant,210\n"
 PNG = ROOT / "docs" / "pictures" / "airlock.png"
 
 SAID = {
-    "broch doctor": "",
+    "broch doctor": "makes sandboxes",
+    "broch config": "BROCH_PORT",
     "broch whoami": "Sunniva Rao (sunniva)",
     "broch people add": "can sign in as noor now",
     "broch people list": "Ruth Wanjiru",
@@ -27,6 +28,7 @@ SAID = {
     "broch dataset add-version hand-xrays ./xrays --seal": "Version 1 is sealed: 2 files",
     "broch dataset remove-file": "thumbs.db is out of version 1",
     "broch dataset verify": "as it was sealed: 2 files",
+    "broch dataset files": "hand-2.dcm",
     "broch dataset grant": "Bone age may use hand-xrays version 1",
     "broch dataset allow-export": "Noor Adeyemi may submit results of Bone age",
     "broch dataset withdraw-export": "may no longer submit",
@@ -55,11 +57,11 @@ SAID = {
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+def story(running: RunningBroch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     """Everything that docs/cli.md tells, told; then the other documents are tried on what it leaves."""
     place = tmp_path_factory.mktemp("docs")
-    with running_broch(place / "broch") as broch, pytest.MonkeyPatch.context() as patch:
-        told = Story(broch, place / "person" / "work", patch)
+    with pytest.MonkeyPatch.context() as patch:
+        told = Story(running, place / "person" / "work", patch)
         for name, data in {"model.py": b"print(1)\n", "notes.txt": b"notes\n"}.items():
             (told.folder / name).write_bytes(data)
         for name in ("hand-1.dcm", "hand-2.dcm", "thumbs.db"):
@@ -76,7 +78,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
             path.chmod(0o755)
         used = set()
         for line in command_lines(CLI):
-            if line == "broch up":  # what `broch` above is
+            if line == "broch up":  # what `running` is
                 continue
             printed = told.run(line)
             for start in (start for start in SAID if line.startswith(start)):
