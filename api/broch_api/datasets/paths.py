@@ -14,6 +14,11 @@ LONGEST_NAME = 255
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
+def _odd(character: str) -> bool:
+    """Tell whether a character shows nothing, or a space that is not the plain one."""
+    return unicodedata.category(character) in {"Cf", "Zs"} and character != " "
+
+
 def checked_path(path: str) -> str:
     """Return `path` if it is hygienic.
 
@@ -23,7 +28,7 @@ def checked_path(path: str) -> str:
     """
     if not path or len(path.encode("utf-8", "surrogatepass")) > LONGEST_PATH:
         raise Invalid(f"The path of a file has between 1 and {LONGEST_PATH} bytes.", field="path")
-    if hidden_character(path) is not None or any(unicodedata.category(c) == "Cf" for c in path):
+    if hidden_character(path) is not None or any(_odd(c) for c in path):
         raise Invalid("The path of a file has a control or invisible character.", field="path")
     if "\\" in path or _REPLACEMENT in path:
         raise Invalid("The path of a file has a backslash, or is not UTF-8.", field="path")
