@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from broch.cli import airlock_review, airlock_shown, airlock_zone, lookup, output
+from broch.cli import airlock_digest, airlock_review, airlock_shown, airlock_zone, lookup, output
 from broch.cli.airlock_download import read_receipt, save, save_release
 from broch.cli.airlock_upload import UploadMemory, named, send_files
 from broch.cli.calls import Call, command, confirm, group
@@ -28,6 +28,7 @@ Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 _Row = Mapping[str, Any]
+_NAME_THEM = "Name each file by its digest: --sha256 DIGEST (the first 12 digits do)."
 
 
 class Direction(StrEnum):
@@ -122,31 +123,54 @@ def remove_file(
     call.done(left, f"{found['name']} is out of {left['id']}; {left['files']} files are left.")
 
 
-@command(app, "submit", "broch airlock submit 01JD3W7Z", "broch airlock submit 01JD3W7Z --purpose 'Table 2'")
+@command(
+    app,
+    "submit",
+    "broch airlock submit 01JD3W7Z --purpose 'Table 2'",
+    "broch airlock submit 01JD3W7Z --sha256 9f86d081884c",
+)
 def submit(
     call: Call,
     request: Request,
     purpose: Annotated[str | None, typer.Option(help="What for, in one line.")] = None,
     description: Annotated[str | None, typer.Option(help="More about it.")] = None,
-    yes: Yes = False,
+    sha256: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DIGEST",
+            help="Digest of a file, or its first 12 or more digits; once for each file. Then nothing is asked.",
+        ),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask; only for files that come in.")
+    ] = False,
 ) -> None:
     """Confirm what is submitted, by digest, and why. Checks begin at once."""
+    named = [airlock_digest.checked(digest) for digest in sha256 or ()]
     path = _path(call.api, request)
     found = call.api.get(path)
+    files = found["file_list"]
     what_for = purpose if purpose is not None else found["purpose"]
     if not what_for.strip():
         raise Misused("Say what the files are for.", "Add --purpose 'Table 2 of the manuscript'.")
-    if not yes:
-        airlock_shown.digests(found["file_list"])
+    leaves = found["direction"] == Direction.EGRESS
+    if named:
+        airlock_digest.require_all(files, named)
+    elif yes and leaves:
+        # Code in the workspace can still write to the draft: what leaves was named by a person.
+        raise Misused("What leaves has to be named.", _NAME_THEM)
+    elif not yes:
+        airlock_shown.digests(files)
         output.note(f"For: {output.plain(what_for)}")
-        way = "leave" if found["direction"] == Direction.EGRESS else "come into"
+        way = "leave" if leaves else "come into"
         confirm(
-            f"Submit these {len(found['file_list'])} files, to {way} {output.plain(found['project_name'])}?"
+            f"Submit these {len(files)} files, to {way} {output.plain(found['project_name'])}?",
+            unasked=_NAME_THEM if leaves else "Say --yes if you mean it.",
         )
     body = {
         "purpose": what_for,
         "description": description if description is not None else found["description"],
-        "files": [{"file_id": row["id"], "sha256": row["sha256"]} for row in found["file_list"]],
+        "files": [{"file_id": row["id"], "sha256": row["sha256"]} for row in files],
     }
     sent = call.api.post(f"{path}/submit", body)
     call.done(sent, f"{sent['id']} is {sent['status']}. Follow it: broch airlock show {sent['id']}")

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
-from broch.cli import airlock_shown, lookup, output
+from broch.cli import airlock_digest, airlock_shown, lookup, output
 from broch.cli.calls import Call, confirm
 from broch.cli.client import segment
-from broch.cli.failure import Failure, Misused
+from broch.cli.failure import Misused
 
 Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many at most, oldest first.")]
 _Row = Mapping[str, Any]
-_DIGEST = re.compile(r"[0-9a-f]{12,64}")
 
 
 class Opinion(StrEnum):
@@ -69,9 +67,7 @@ def decide(
         raise Misused(
             "Say why: the author needs to know what to change.", "Add --comment 'Rows 4 and 7 ...'."
         )
-    named = sha256.strip().lower() if sha256 is not None else None
-    if named is not None and not _DIGEST.fullmatch(named):
-        raise Misused(f"'{sha256}' is no digest.", "Give at least the first 12 of its hexadecimal digits.")
+    named = airlock_digest.checked(sha256) if sha256 is not None else None
     path = f"airlock/requests/{segment(lookup.airlock_request(call.api, request))}"
     review = call.api.get(f"{path}/review")
     found = lookup.file(review["files"], file)
@@ -83,10 +79,8 @@ def decide(
             f"Decide '{opinion.value}' on exactly these bytes?",
             unasked="Name what you looked at: --sha256 DIGEST (its first 12 digits do).",
         )
-    elif not found["sha256"].startswith(named):
-        raise Failure(
-            f"'{found['name']}' has the digest {found['sha256']}, not the one you gave.", "Look at it again."
-        )
+    else:
+        airlock_digest.require_all([found], [named])
     body = {
         "opinion": _OPINIONS.get(opinion, opinion.value),
         "sha256": found["sha256"],

@@ -23,7 +23,7 @@ TABLE_SHA256 = hashlib.sha256(TABLE).hexdigest()
 def released(served: Served, name: str = "table.csv") -> str:
     """Take a table the whole way out, by the command line."""
     request = served.intake.egress(TABLE, name)
-    served.ok("airlock", "submit", request, "--purpose", "Table 2", "--yes", "--as", "ruth")
+    served.ok("airlock", "submit", request, "--purpose", "Table 2", "--sha256", TABLE_SHA256, "--as", "ruth")
     served.work()
     for reviewer in ("rita", "ravi"):
         served.ok("airlock", "decide", request, name, "approve", "--sha256", TABLE_SHA256, "--as", reviewer)
@@ -151,8 +151,19 @@ def test_submitting_asks_with_the_digests_and_no_means_no(served: Served) -> Non
     assert result.exit_code == 1
     assert TABLE_SHA256 in result.stderr
     assert served.intake.status(request) == "draft"
-    assert "--yes" in served.fails(*words, code=2, typed="")
+    assert "--sha256" in served.fails(*words, code=2, typed="")
     served.ok(*words, typed="y\n")
+    assert served.intake.status(request) == "submitted"
+
+
+def test_a_script_lets_nothing_leave_that_it_does_not_name(served: Served) -> None:
+    request = served.intake.egress(TABLE)
+    words = ["airlock", "submit", request, "--purpose", "Table 2", "--as", "ruth"]
+    assert "--sha256" in served.fails(*words, "--yes", code=2)
+    assert "which you did not name" in served.fails(*words, "--sha256", "0" * 64)
+    assert "No file has the digest" in served.fails(*words, "--sha256", TABLE_SHA256, "--sha256", "0" * 12)
+    assert served.intake.status(request) == "draft"
+    served.ok(*words, "--sha256", TABLE_SHA256[:12])
     assert served.intake.status(request) == "submitted"
 
 
@@ -197,7 +208,7 @@ def test_a_result_named_like_the_receipt_does_not_hide_it(served: Served) -> Non
 
 def test_reviewers_find_requests_in_their_queue_and_stay_blind(served: Served) -> None:
     request = served.intake.egress(TABLE, "table.csv")
-    served.ok("airlock", "submit", request, "--purpose", "Table 2", "--yes", "--as", "ruth")
+    served.ok("airlock", "submit", request, "--purpose", "Table 2", "--sha256", TABLE_SHA256, "--as", "ruth")
     served.work()
     [waiting] = served.json("airlock", "queue", "--as", "rita")
     assert (waiting["id"], waiting["decided"], waiting["files"]) == (request, 0, 1)
@@ -215,7 +226,7 @@ def test_reviewers_find_requests_in_their_queue_and_stay_blind(served: Served) -
 def waiting(served: Served) -> str:
     """Return a request in review with one table."""
     request = served.intake.egress(TABLE, "table.csv")
-    served.ok("airlock", "submit", request, "--purpose", "Table 2", "--yes", "--as", "ruth")
+    served.ok("airlock", "submit", request, "--purpose", "Table 2", "--sha256", TABLE_SHA256, "--as", "ruth")
     served.work()
     return request
 
