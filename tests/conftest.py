@@ -15,4 +15,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if COUNTS:
         terminalreporter.section("counts of expensive properties")
         for name, (ci, nightly) in sorted(COUNTS.items()):
-            terminalreporter.write_line(f"{name}: {nightly if NIGHTLY else ci} now (CI {ci}, --nightly {nightly})")
+            terminalreporter.write_line(
+                f"{name}: {nightly if NIGHTLY else ci} now (CI {ci}, --nightly {nightly})"
+            )
