@@ -102,11 +102,9 @@ def test_a_result_goes_out_by_two_blind_decisions_with_a_proof(
     ada.get_by_role("button", name="Submit", exact=True).click()
     expect(ada.get_by_text("In review").first).to_be_visible(timeout=CHECKS_SECONDS)
     expect(ada.get_by_role("button", name="Download")).to_have_count(0)
-    picture(ada, "checks")
 
     ruth = sign_in("Ruth Wanjiru")
     approve_every_file(ruth)
-    picture(ruth, "review")
     ada.reload()
     expect(ada.get_by_text("In review").first).to_be_visible()
     expect(ada.get_by_role("button", name="Download")).to_have_count(0)
