@@ -10,10 +10,10 @@ import re
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import clamd
 
@@ -27,6 +27,9 @@ _CONNECT_SECONDS = 5.0
 _COMMAND_SECONDS = 4.0
 """PING takes no time; a clamd that hangs must not keep /readyz waiting."""
 _LONGEST_REPLY = 4096
+NOT_BY_DESCRIPTOR = "clamd-descriptor"
+"""Rule of the answer when clamd could not read an open file that it was handed; its bytes can be sent instead."""
+_REPLY = re.compile(r"(?:stream|fd\[\d+\]): (?P<answer>.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,8 @@ class AntivirusHealth:
     """What every file is while this is not `ok`: `unscannable` with old signatures, `error` without an answer."""
 
 
-class Scan(Protocol):
-    """One piece on its way through the scanner."""
-
-    def send(self, piece: bytes | memoryview) -> None:
-        """Send more bytes; never raises, what goes wrong shows in `finish`."""
+class Pending(Protocol):
+    """A scan whose answer is awaited."""
 
     def finish(self) -> None:
         """Say that the piece is whole."""
@@ -72,6 +72,13 @@ class Scan(Protocol):
         """Give the piece up."""
 
 
+class Scan(Pending, Protocol):
+    """One piece on its way through the scanner."""
+
+    def send(self, piece: bytes | memoryview) -> None:
+        """Send more bytes; never raises, what goes wrong shows in `result`."""
+
+
 class Antivirus(Protocol):
     """A virus scanner."""
 
@@ -80,6 +87,14 @@ class Antivirus(Protocol):
 
     def scan(self, *, most_bytes: int, seconds: float) -> Scan:
         """Begin to scan one piece of at most that many bytes."""
+
+
+@runtime_checkable
+class LocalAntivirus(Antivirus, Protocol):
+    """A scanner on this machine, to which open files can be handed instead of their bytes."""
+
+    def scan_file(self, descriptor: int, *, seconds: float) -> Pending:
+        """Begin to scan the whole of an open file, which must not change; `NOT_BY_DESCRIPTOR` when it cannot."""
 
 
 class _Connection(clamd.ClamdUnixSocket):  # type: ignore[misc]  # the package has no types
@@ -96,11 +111,11 @@ class _Connection(clamd.ClamdUnixSocket):  # type: ignore[misc]  # the package h
             self.clamd_socket.close()
             raise clamd.ConnectionError(f"clamd does not answer: {error}") from None
 
-    def open_stream(self) -> socket.socket:
-        """Open a connection and begin INSTREAM on it."""
+    def begin(self, command: str) -> socket.socket:
+        """Open a connection and begin a command on it."""
         self._init_socket()
         stream: socket.socket = self.clamd_socket
-        stream.sendall(b"zINSTREAM\0")
+        stream.sendall(f"z{command}\0".encode())
         return stream
 
     def ask(self, command: str) -> str:
@@ -112,16 +127,18 @@ class _Connection(clamd.ClamdUnixSocket):  # type: ignore[misc]  # the package h
 
 
 def interpret(reply: bytes) -> ScanResult:
-    """Return what a reply to INSTREAM means (clamd(8)); anything not understood is `error`."""
+    """Return what a reply to INSTREAM or FILDES means (clamd(8)); anything not understood is `error`."""
     text = reply.rstrip(b"\0\n").decode("utf-8", "backslashreplace")
-    if text == "stream: OK":
+    scanned = _REPLY.fullmatch(text)
+    answer = scanned["answer"] if scanned is not None else ""
+    if answer == "OK":
         return ScanResult(Verdict.CLEAN)
     if text.startswith("INSTREAM size limit exceeded"):
         return ScanResult(
             Verdict.UNSCANNABLE, "clamd-stream-limit", "It is larger than clamd accepts (StreamMaxLength)."
         )
-    if text.startswith("stream: ") and text.endswith(" FOUND"):
-        name = text.removeprefix("stream: ").removesuffix(" FOUND")
+    if answer.endswith(" FOUND"):
+        name = answer.removesuffix(" FOUND")
         if name.startswith(_NOT_LOOKED_AT):
             return ScanResult(Verdict.UNSCANNABLE, name, "clamd could not look at all of it.")
         return ScanResult(Verdict.BLOCKED, name, f"clamd knows it as {display(name, 80)}.")
@@ -130,8 +147,70 @@ def interpret(reply: bytes) -> ScanResult:
     return ScanResult(Verdict.ERROR, "clamd-error", f"clamd says: {display(text, 200)}")
 
 
-class ClamdScan:
-    """One INSTREAM. All problems become the result; nothing is raised after the start.
+class _Command:
+    """One command whose answer is awaited. All problems become the result; nothing is raised after the start.
+
+    Args:
+        path: socket of clamd.
+        command: of clamd(8).
+        seconds: longest wait for a step, and for the answer.
+    """
+
+    def __init__(self, path: Path, command: str, seconds: float) -> None:
+        self._seconds = seconds
+        self._failed: ScanResult | None = None
+        self._stream: socket.socket | None = None
+        try:
+            self._stream = _Connection(path=str(path), timeout=seconds).begin(command)
+        except (OSError, clamd.ClamdError) as error:
+            self._failed = ScanResult(Verdict.ERROR, "clamd-unreachable", display(str(error)))
+
+    def result(self) -> ScanResult:
+        """Wait for the answer and close."""
+        if self._failed is None:
+            self._failed = self._reply()
+        self.abort()
+        return self._failed
+
+    def _reply(self) -> ScanResult:
+        if self._stream is None:
+            return ScanResult(Verdict.ERROR, "clamd-no-answer", "The scan was given up.")
+        reply = b""
+        deadline = datetime.now(UTC) + timedelta(seconds=self._seconds)
+        try:
+            while not reply.endswith(b"\0") and len(reply) < _LONGEST_REPLY:
+                left = (deadline - datetime.now(UTC)).total_seconds()
+                self._stream.settimeout(max(left, 0.001))
+                part = self._stream.recv(_LONGEST_REPLY)
+                if not part:
+                    break
+                reply += part
+        except TimeoutError:
+            return ScanResult(Verdict.ERROR, "clamd-timeout", f"clamd gave no answer in {self._seconds:g} s.")
+        except OSError:
+            pass  # reset by clamd: what came before counts, and an incomplete reply does not
+        if not reply.endswith(b"\0"):
+            return ScanResult(
+                Verdict.ERROR, "clamd-no-answer", "clamd ended the connection without an answer."
+            )
+        return interpret(reply)
+
+    def hurry(self) -> None:
+        """Stop waiting, from another thread: the answer is `error` unless it is there already."""
+        stream = self._stream
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.shutdown(socket.SHUT_RDWR)
+
+    def abort(self) -> None:
+        """Close the connection."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+
+class ClamdScan(_Command):
+    """One INSTREAM.
 
     Args:
         path: socket of clamd.
@@ -140,15 +219,9 @@ class ClamdScan:
     """
 
     def __init__(self, path: Path, most_bytes: int, seconds: float) -> None:
+        super().__init__(path, "INSTREAM", seconds)
         self._left = most_bytes
-        self._seconds = seconds
-        self._failed: ScanResult | None = None
         self._closed_early = False
-        self._stream: socket.socket | None = None
-        try:
-            self._stream = _Connection(path=str(path), timeout=seconds).open_stream()
-        except (OSError, clamd.ClamdError) as error:
-            self._failed = ScanResult(Verdict.ERROR, "clamd-unreachable", display(str(error)))
 
     def send(self, piece: bytes | memoryview) -> None:
         """Send more bytes as chunks of INSTREAM (length, big-endian, and bytes)."""
@@ -182,51 +255,42 @@ class ClamdScan:
         if self._failed is None and not self._closed_early:
             self._sent([struct.pack("!L", 0)])
 
-    def result(self) -> ScanResult:
-        """Wait for the answer and close."""
-        if self._failed is None:
-            self._failed = self._reply()
-        self.abort()
-        return self._failed
-
     def _reply(self) -> ScanResult:
-        if self._stream is None:
-            return ScanResult(Verdict.ERROR, "clamd-no-answer", "The scan was given up.")
-        reply = b""
-        deadline = datetime.now(UTC) + timedelta(seconds=self._seconds)
-        try:
-            while not reply.endswith(b"\0") and len(reply) < _LONGEST_REPLY:
-                left = (deadline - datetime.now(UTC)).total_seconds()
-                self._stream.settimeout(max(left, 0.001))
-                part = self._stream.recv(_LONGEST_REPLY)
-                if not part:
-                    break
-                reply += part
-        except TimeoutError:
-            return ScanResult(Verdict.ERROR, "clamd-timeout", f"clamd gave no answer in {self._seconds:g} s.")
-        except OSError:
-            pass  # reset by clamd: what came before counts, and an incomplete reply does not
-        if not reply.endswith(b"\0"):
-            return ScanResult(
-                Verdict.ERROR, "clamd-no-answer", "clamd ended the connection without an answer."
-            )
-        answer = interpret(reply)
+        answer = super()._reply()
         if self._closed_early and answer.verdict is Verdict.CLEAN:
             return ScanResult(Verdict.ERROR, "clamd-error", "clamd answered OK before it had all bytes.")
         return answer
 
-    def hurry(self) -> None:
-        """Stop waiting, from another thread: the answer is `error` unless it is there already."""
-        stream = self._stream
-        if stream is not None:
-            with contextlib.suppress(OSError):
-                stream.shutdown(socket.SHUT_RDWR)
 
-    def abort(self) -> None:
-        """Close the connection."""
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
+class ClamdFileScan(_Command):
+    """One FILDES: clamd reads an open file itself, which saves sending and storing every byte once more.
+
+    Args:
+        path: socket of clamd.
+        descriptor: of a regular file, open for reading; the caller's to close.
+        seconds: longest wait for the answer.
+    """
+
+    def __init__(self, path: Path, descriptor: int, seconds: float) -> None:
+        super().__init__(path, "FILDES", seconds)
+        if self._stream is None:
+            return
+        try:
+            socket.send_fds(self._stream, [b"\0"], [descriptor])
+        except TimeoutError:
+            self._failed = ScanResult(Verdict.ERROR, "clamd-timeout", "clamd took no descriptor in time.")
+        except OSError as error:
+            self._failed = ScanResult(Verdict.ERROR, NOT_BY_DESCRIPTOR, display(str(error)))
+
+    def finish(self) -> None:
+        """Do nothing: clamd has had the whole file from the start."""
+
+    def _reply(self) -> ScanResult:
+        answer = super()._reply()
+        if answer.rule in {"clamd-error", "clamd-no-answer"}:
+            # Without descriptors in its build, or forbidden to read them (AppArmor), it says so or hangs up.
+            return replace(answer, rule=NOT_BY_DESCRIPTOR)
+        return answer
 
 
 class ClamdAntivirus:
@@ -249,6 +313,10 @@ class ClamdAntivirus:
     def scan(self, *, most_bytes: int, seconds: float) -> ClamdScan:
         """Begin to scan one piece."""
         return ClamdScan(self.path, most_bytes, seconds)
+
+    def scan_file(self, descriptor: int, *, seconds: float) -> ClamdFileScan:
+        """Begin to scan an open file."""
+        return ClamdFileScan(self.path, descriptor, seconds)
 
     def health(self, longest_age: timedelta, now: datetime | None = None) -> AntivirusHealth:
         """Ask PING and VERSION; old, future or undated signatures are not ok."""

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from broch_airlock.checks.antivirus import Scan, ScanResult
+from broch_airlock.checks.antivirus import Pending, ScanResult
 from broch_airlock.checks.model import FINDINGS_MOST, Finding, Verdict
 
 CHECK = "malware"
@@ -57,9 +57,9 @@ class AnswerQueue:
     """Scans that were sent wholly and have no answer yet; used by one thread."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[Scan, Callable[[ScanResult], None]]] = deque()
+        self._waiting: deque[tuple[Pending, Callable[[ScanResult], None]]] = deque()
 
-    def put(self, scan: Scan, on_answer: Callable[[ScanResult], None]) -> None:
+    def put(self, scan: Pending, on_answer: Callable[[ScanResult], None]) -> None:
         """Wait for this scan's answer, but not now."""
         scan.finish()
         self._waiting.append((scan, on_answer))

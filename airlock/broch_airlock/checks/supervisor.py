@@ -1,4 +1,4 @@
-"""The supervisor of the checks. It parses nothing: it hashes, counts, streams to clamd, and listens to the sandbox.
+"""The supervisor of the checks. It parses nothing: it hashes, counts, hands files to clamd, and listens to the sandbox.
 
 The original bytes go to clamd from here, so that a sandbox that was taken over can only worsen a verdict.
 """
@@ -6,24 +6,22 @@ The original bytes go to clamd from here, so that a sandbox that was taken over 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import stat
 import subprocess
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 
 import structlog
 
 from broch_airlock.checks import names
-from broch_airlock.checks.antivirus import Antivirus, AntivirusHealth, Scan, ScanResult
+from broch_airlock.checks.antivirus import Antivirus, AntivirusHealth
 from broch_airlock.checks.listener import SandboxListener
 from broch_airlock.checks.model import CheckResult, FileUnderCheck, Finding, Verdict, display, result, worst
+from broch_airlock.checks.originals import Case, scan_originals
 from broch_airlock.checks.pieces import CHECK as MALWARE
-from broch_airlock.checks.pieces import AnswerQueue, FindingOf, Findings
 from broch_airlock.checks.policy import Policy
 from broch_airlock.checks.sandbox import BubblewrapSandbox, Sandbox
 from broch_workspaces.sandbox.errors import SandboxUnavailable
@@ -32,39 +30,8 @@ ENGINE = "broch supervisor 1"
 INSIDE = "broch_airlock.checks.inside"
 FILES_MOST = 1000
 """Files of one request that go into one sandbox."""
-_CHUNK = 1 << 20
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass
-class _Case:
-    """One file on its way; `descriptor` is open while it is admitted."""
-
-    file: FileUnderCheck
-    answers: list[CheckResult] = field(default_factory=list)
-    malware: Findings = field(default_factory=Findings)
-    descriptor: int | None = None
-    scan: Scan | None = None
-    lost: threading.Event = field(default_factory=threading.Event)
-    """Set when the sandbox says `unscannable`."""
-    scanned: bool = False
-    """Whether clamd answered on the original: silence is never `clean`."""
-
-    def answered(self, answer: ScanResult) -> None:
-        """Take clamd's answer on the original."""
-        self.scanned = True
-        if self.lost.is_set() and answer.verdict is Verdict.ERROR:
-            answer = ScanResult(
-                Verdict.UNSCANNABLE, "not-waited-for", "It cannot be looked at wholly (archive_limits)."
-            )
-        FindingOf(self.malware, "")(answer)
-
-    def lose(self) -> None:
-        """Stop waiting for clamd: bombs keep it busy for minutes, and the verdict cannot get better any more."""
-        self.lost.set()
-        if self.scan is not None:
-            self.scan.hurry()
 
 
 def check_file(
@@ -95,7 +62,7 @@ def check_files(
         return [_complete([refusal], policy, Verdict.UNSCANNABLE, message) for _ in files]
     started = time.monotonic()
     health = antivirus.health(policy.max_signature_age)
-    cases = [_Case(file) for file in files]
+    cases = [Case(file) for file in files]
     with contextlib.ExitStack() as descriptors:
         for case in cases:
             _admit(case, policy)
@@ -115,7 +82,7 @@ def overall(results: Sequence[CheckResult]) -> Verdict:
     return worst(answer.verdict for answer in results)
 
 
-def _admit(case: _Case, policy: Policy) -> None:
+def _admit(case: Case, policy: Policy) -> None:
     """Judge name and size, and open the file when it may be read at all."""
     file = case.file
     case.answers.append(result(names.CHECK, names.ENGINE, names.name_findings(file.name)))
@@ -142,7 +109,7 @@ def _admit(case: _Case, policy: Policy) -> None:
 
 
 def _look_at(
-    cases: list[_Case], policy: Policy, antivirus: Antivirus, health: AntivirusHealth, sandbox: Sandbox
+    cases: list[Case], policy: Policy, antivirus: Antivirus, health: AntivirusHealth, sandbox: Sandbox
 ) -> None:
     """Run sandbox and scanner over the admitted files, side by side."""
     seconds = policy.seconds_for(sum(case.file.size for case in cases))
@@ -173,7 +140,7 @@ def _look_at(
     listening.start()
     try:
         if health.ok:
-            _scan_originals(cases, policy, antivirus, deadline)
+            scan_originals(cases, policy, antivirus, deadline)
         listening.join()
     finally:
         watchdog.cancel()
@@ -201,7 +168,7 @@ def _listen(listener: SandboxListener, process: subprocess.Popen[bytes]) -> None
             process.stdout.close()
 
 
-def _no_sandbox(cases: Sequence[_Case], reason: str) -> None:
+def _no_sandbox(cases: Sequence[Case], reason: str) -> None:
     for case in cases:
         finding = Finding("archive_limits", "sandbox", Verdict.ERROR, "", reason)
         case.answers.append(result("archive_limits", ENGINE, [finding]))
@@ -210,48 +177,7 @@ def _no_sandbox(cases: Sequence[_Case], reason: str) -> None:
         case.malware.add(Finding(MALWARE, "members", Verdict.ERROR, "", message))
 
 
-def _scan_originals(cases: Sequence[_Case], policy: Policy, antivirus: Antivirus, deadline: float) -> None:
-    """Stream every original to clamd, hashed on the way: what is scanned is what was taken in."""
-    queue = AnswerQueue()
-    buffer = bytearray(_CHUNK)
-    with ThreadPoolExecutor(1, thread_name_prefix="checks-hash") as hasher:
-        for case in cases:
-            if time.monotonic() > deadline:
-                message = "There was no time left to scan it."
-                case.malware.add(Finding(MALWARE, "deadline", Verdict.ERROR, "", message))
-                continue
-            scan = antivirus.scan(most_bytes=policy.max_file_bytes, seconds=policy.scan_seconds)
-            case.scan = scan
-            if case.lost.is_set():
-                scan.hurry()
-            digest = hashlib.sha256()
-            offset = 0
-            try:
-                while size := os.preadv(_descriptor(case), [buffer], offset):
-                    piece = memoryview(buffer)[:size]
-                    hashing = hasher.submit(digest.update, piece)
-                    scan.send(piece)
-                    hashing.result()
-                    offset += size
-            except OSError as error:
-                scan.abort()
-                message = f"The file cannot be read: {error.strerror}."
-                case.malware.add(Finding(MALWARE, "unreadable", Verdict.ERROR, "", message))
-                continue
-            if offset != case.file.size or digest.hexdigest() != case.file.sha256:
-                message = "The bytes are not those that were taken in (SHA-256)."
-                case.malware.add(Finding(MALWARE, "changed", Verdict.ERROR, "", message))
-            queue.put(scan, case.answered)
-        queue.drain()
-
-
-def _descriptor(case: _Case) -> int:
-    if case.descriptor is None:
-        raise OSError(0, "not admitted")
-    return case.descriptor
-
-
-def _finished(case: _Case, policy: Policy, health: AntivirusHealth) -> list[CheckResult]:
+def _finished(case: Case, policy: Policy, health: AntivirusHealth) -> list[CheckResult]:
     """Return one answer for each check, every required one among them."""
     answers = list(case.answers)
     if case.descriptor is not None:
