@@ -132,7 +132,8 @@ async def requests(request):
     door_says(request)
     return web.json_response({"items": [
         {"id": key, "direction": "egress", "status": "draft", "created_at": "2026-01-01T00:00:00Z",
-         "files": [one["name"] for one in value["files"]]} for key, value in DRAFTS.items()
+         "purpose": value["purpose"], "files": len(value["files"]),
+         "confirm_url": f"http://broch.localhost:{PORT}/airlock/{key}"} for key, value in DRAFTS.items()
     ]})  # fmt: skip
 
 

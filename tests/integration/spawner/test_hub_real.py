@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import aiohttp
+import psutil
 import pytest
 
 from integration.spawner.conftest import ordinary_command
@@ -255,7 +256,7 @@ sh("airlock", "--help")
     assert "The draft holds table.csv. Not in it: bad.exe, last.csv." in said
     assert "Nothing was submitted.\n  /data: is a folder." in said
     assert "nothing.csv: No such file or directory." in said
-    assert "egress  draft  d1   table.csv" in said
+    assert f"egress  draft  d1  Table 2  1 file(s)  http://broch.localhost:{place.port}/airlock/d1" in said
     assert "How results leave this workspace" in said
 
 
@@ -292,17 +293,19 @@ def test_a_refusal_reaches_the_person(opened, place):
 
 def test_stop_ends_the_sandbox_and_keeps_the_files(opened, place):
     start_again(place)
-    assert sandboxes(place)
+    ours = sandboxes(place)
+    assert alive(ours)
     assert admin(place.run, "DELETE", f"/users/{MINE}/server", place.token).status_code in (202, 204)
-    wait_for("the sandbox to end", lambda: not sandboxes(place))
+    wait_for("the sandbox to end", lambda: not alive(ours))
     assert (place.state / "zones/p1/home" / MINE / "mine").read_text() == "1"
 
 
 def test_nothing_outlives_a_hub_that_is_killed(opened, place):
     start_again(place)
-    assert sandboxes(place)
+    ours = sandboxes(place)
+    assert alive(ours)
     os.kill(place.hub, signal.SIGKILL)
-    wait_for("every sandbox to end", lambda: not sandboxes(place), 5)
+    wait_for("every sandbox to end", lambda: not alive(ours), 5)
 
 
 def events(place):
@@ -323,14 +326,13 @@ def start_again(place):
 
 
 def sandboxes(place):
-    """Return the living processes below the hub, or once below it, that are sandboxes of this test."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (path / "cmdline").read_bytes()
-            alive = "State:\tZ" not in (path / "status").read_text()
-        except OSError:
-            continue
-        if alive and b"/opt/broch/lab.py" in line:
-            found.append(int(path.name))
-    return found
+    """Return the sandboxed servers below this test's hub."""
+    return [
+        one
+        for one in psutil.Process(place.hub).children(recursive=True)
+        if "/opt/broch/lab.py" in one.cmdline()
+    ]
+
+
+def alive(processes):
+    return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
