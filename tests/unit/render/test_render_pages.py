@@ -133,6 +133,7 @@ def rows_of(html: str) -> list[tuple[str, str]]:
 @settings(max_examples=count("pages of text hold every line", ci=40, nightly=1000), deadline=None)
 @given(st.lists(st.integers(0, 2500), max_size=40), st.integers(1, 40), st.booleans())
 @example([999, 1000, 1001, 2000, 2001, 0], 7, True)
+@example([775, 5], 7, True)  # the line's end is cut in two
 def test_all_pages_together_hold_every_line_wholly(lengths, rows, ends):
     lines = [f"{number}:".ljust(length, "x")[:length] for number, length in enumerate(lengths)]
     content = "\r\n".join(lines) + ("\r\n" if ends and lines else "")

@@ -70,7 +70,7 @@ def show_text(file: IO[bytes], head: bytes, page: Page) -> None:
     while not ended and not pager.tired:
         piece = file.read(_CHUNK)
         ended = not piece
-        lines = (rest + decoder.decode(piece, final=ended).replace("\r\n", "\n")).split("\n")
+        lines = (rest + decoder.decode(piece, final=ended)).replace("\r\n", "\n").split("\n")
         rest = lines.pop()
         if not ended and rest.endswith("\r"):
             # The other half of a line's end may come with the next piece.
