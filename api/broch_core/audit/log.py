@@ -34,7 +34,7 @@ log = structlog.get_logger()
 BATCH = 5000
 """Most records in one transaction of the sequencer."""
 TICK_SECONDS = 0.5
-PAUSE_SECONDS = 0.2
+PAUSE_SECONDS = 0.5
 """Between two batches: one commit and one signature for many records, still well within a second."""
 _LOCK_KEY = 0x62726F6368
 """Advisory lock of the sequencer on PostgreSQL ("broch")."""
@@ -62,7 +62,7 @@ class AuditLog:
         self._wake = threading.Event()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="sequencer", daemon=True)
-        store.after_commit(self._wake.set)
+        store.after_commit(AuditRecord.__tablename__, self._wake.set)
 
     @property
     def origin(self) -> str:

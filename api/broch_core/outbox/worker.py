@@ -49,7 +49,7 @@ class OutboxWorker:
         self._threads = [
             threading.Thread(target=self._loop, name=f"outbox-{n}", daemon=True) for n in range(threads)
         ]
-        store.after_commit(self.wake)
+        store.after_commit(OutboxEntry.__tablename__, self.wake)
 
     def start(self) -> None:
         """Begin to work. Entries that a dead process had claimed come due at once: one process owns the outbox here."""

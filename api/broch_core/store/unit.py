@@ -18,7 +18,7 @@ from broch_core.errors import Conflict, UnauditedChange, Unavailable
 from broch_core.lifecycle import E, Lifecycle, S
 from broch_core.outbox.tables import OutboxEntry
 from broch_core.store.engine import BUSY_SECONDS
-from broch_core.store.written import Epochs, watch, written
+from broch_core.store.written import ANY_TABLE, Epochs, watch, written
 
 _INSERT_RECORD = insert(AuditRecord)
 _INSERT_TEXTS = insert(AuditPersonal)
@@ -107,7 +107,7 @@ class Store:
         self.engine = engine
         self._writer = engine.execution_options(broch_writes=True)
         watch(self._writer)
-        self._committed: list[Callable[[], None]] = []
+        self._committed: list[tuple[str, Callable[[], None]]] = []
         self._epochs = Epochs()
         # SQLite has one writer at a time and lets the others poll; in one process they can queue instead.
         self._turn = threading.Lock() if self.single_process else None
@@ -124,9 +124,9 @@ class Store:
         """
         return self._epochs.of(tables)
 
-    def after_commit(self, call: Callable[[], None]) -> None:
-        """Call `call` after every commit; it must only wake somebody."""
-        self._committed.append(call)
+    def after_commit(self, table: str, call: Callable[[], None]) -> None:
+        """Call `call` after every commit that wrote `table`; it must only wake somebody."""
+        self._committed.append((table, call))
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -162,8 +162,9 @@ class Store:
                     raise Conflict(text) from error
                 raise
             self._epochs.committed(tables)
-        for call in self._committed:
-            call()
+        for table, call in self._committed:
+            if table in tables or ANY_TABLE in tables:
+                call()
 
     @contextmanager
     def _queue(self) -> Iterator[None]:
