@@ -59,7 +59,6 @@ _DENIED = (
         "usb",
         "serial",
         "hid",
-        "bluetooth",
         "display-capture",
     ),
     *("clipboard-read", "identity-credentials-get", "publickey-credentials-get"),
