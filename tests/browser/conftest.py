@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from support.running import RunningBroch, running_broch
 
@@ -37,6 +37,7 @@ def browser() -> Iterator[Browser]:
         pytest.fail("Chromium is not installed. On Debian: apt-get install chromium")
     flags = [*FLAGS, "--no-sandbox"] if os.geteuid() == 0 else FLAGS  # Chromium's own sandbox refuses root
     with sync_playwright() as playwright:
+        expect.set_options(timeout=20_000)  # the default of 5 s is too short on a machine that others load
         running = playwright.chromium.launch(executable_path=path, args=flags)
         yield running
         running.close()
