@@ -22,7 +22,7 @@ REQUEST = "01JD3W7Z"
 """Stands in the documents for the newest request."""
 RECORD = "01JD3W7Z8Q5T9XK2M4N6P8R0SV"
 """Stands in the documents for the newest audit record of a release."""
-DIGEST = "9f86d081884c"
+DIGEST = "9f86d081884c7d659a2feaa0c55ad015"
 """Stands in the documents for the beginning of the digest of the file that is decided on."""
 _TODAY = datetime.now(UTC).date()
 _DATES = {"2026-12-01": str(_TODAY), "2027-11-30": str(_TODAY + timedelta(days=300))}
@@ -71,7 +71,7 @@ class Story:
         if DIGEST in line:
             name = re.split(r"\s+", line)[4]
             files = self._ask("ada", f"airlock/requests/{self.newest()['id']}")["file_list"]
-            line = line.replace(DIGEST, next(row["sha256"][:12] for row in files if row["name"] == name))
+            line = line.replace(DIGEST, next(row["sha256"][:32] for row in files if row["name"] == name))
         return line.replace(REQUEST, self.newest()["id"]) if REQUEST in line else line
 
     def newest(self) -> dict[str, Any]:

@@ -28,7 +28,7 @@ Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 _Row = Mapping[str, Any]
-_NAME_THEM = "Name each file by its digest: --sha256 DIGEST (the first 12 digits do)."
+_NAME_THEM = "Name each file by its digest: --sha256 DIGEST (the first 32 digits do)."
 
 
 class Direction(StrEnum):
@@ -127,7 +127,7 @@ def remove_file(
     app,
     "submit",
     "broch airlock submit 01JD3W7Z --purpose 'Table 2'",
-    "broch airlock submit 01JD3W7Z --sha256 9f86d081884c",
+    "broch airlock submit 01JD3W7Z --sha256 9f86d081884c7d659a2feaa0c55ad015",
 )
 def submit(
     call: Call,
@@ -138,7 +138,7 @@ def submit(
         list[str] | None,
         typer.Option(
             metavar="DIGEST",
-            help="Digest of a file, or its first 12 or more digits; once for each file. Then nothing is asked.",
+            help="Digest of a file, or its first 32 or more digits; once for each file. Then nothing is asked.",
         ),
     ] = None,
     yes: Annotated[
@@ -212,7 +212,7 @@ command(
     app,
     "decide",
     "broch airlock decide 01JD3W7Z table.csv approve",
-    "broch airlock decide 01JD3W7Z table.csv approve --sha256 9f86d081884c",
+    "broch airlock decide 01JD3W7Z table.csv approve --sha256 9f86d081884c7d659a2feaa0c55ad015",
     "broch airlock decide 01JD3W7Z plot.png changes --comment 'The axis shows single patients.'",
 )(airlock_review.decide)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from broch.cli.failure import Failure, Misused
 
-_DIGEST = re.compile(r"[0-9a-f]{12,64}")
+_DIGEST = re.compile(r"[0-9a-f]{32,64}")
+"""128 bits of a SHA-256: other bytes that begin like them cannot be looked for; those of 12 digits (2^48) can."""
 
 
 def checked(text: str) -> str:
@@ -19,7 +20,7 @@ def checked(text: str) -> str:
     """
     named = text.strip().lower()
     if not _DIGEST.fullmatch(named):
-        raise Misused(f"'{text}' is no digest.", "Give at least the first 12 of its hexadecimal digits.")
+        raise Misused(f"'{text}' is no digest.", "Give at least the first 32 of its hexadecimal digits.")
     return named
 
 

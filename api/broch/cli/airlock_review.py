@@ -54,7 +54,7 @@ def decide(
         str | None,
         typer.Option(
             metavar="DIGEST",
-            help="Digest of what you looked at, or its first 12 or more digits. Then nothing is asked; "
+            help="Digest of what you looked at, or its first 32 or more digits. Then nothing is asked; "
             "if the file has other bytes now, nothing is decided.",
         ),
     ] = None,
@@ -77,7 +77,7 @@ def decide(
         # A script that never saw the bytes must not decide on whatever is there at that moment.
         confirm(
             f"Decide '{opinion.value}' on exactly these bytes?",
-            unasked="Name what you looked at: --sha256 DIGEST (its first 12 digits do).",
+            unasked="Name what you looked at: --sha256 DIGEST (its first 32 digits do).",
         )
     else:
         airlock_digest.require_all([found], [named])

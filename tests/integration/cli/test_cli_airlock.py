@@ -161,9 +161,9 @@ def test_a_script_lets_nothing_leave_that_it_does_not_name(served: Served) -> No
     words = ["airlock", "submit", request, "--purpose", "Table 2", "--as", "ruth"]
     assert "--sha256" in served.fails(*words, "--yes", code=2)
     assert "which you did not name" in served.fails(*words, "--sha256", "0" * 64)
-    assert "No file has the digest" in served.fails(*words, "--sha256", TABLE_SHA256, "--sha256", "0" * 12)
+    assert "No file has the digest" in served.fails(*words, "--sha256", TABLE_SHA256, "--sha256", "0" * 32)
     assert served.intake.status(request) == "draft"
-    served.ok(*words, "--sha256", TABLE_SHA256[:12])
+    served.ok(*words, "--sha256", TABLE_SHA256[:32])
     assert served.intake.status(request) == "submitted"
 
 
@@ -213,7 +213,7 @@ def test_reviewers_find_requests_in_their_queue_and_stay_blind(served: Served) -
     [waiting] = served.json("airlock", "queue", "--as", "rita")
     assert (waiting["id"], waiting["decided"], waiting["files"]) == (request, 0, 1)
     tail = request[-8:]
-    words = ["changes", "--sha256", TABLE_SHA256[:12].upper(), "--comment"]
+    words = ["changes", "--sha256", TABLE_SHA256[:32].upper(), "--comment"]
     served.ok("airlock", "decide", tail, "table.csv", *words, "Too few in a", "--as", "rita")
     assert "Too few" not in served.ok("airlock", "show", tail, "--as", "ravi")
     assert "Too few" not in served.ok("airlock", "show", request, "--as", "ruth")
@@ -231,19 +231,19 @@ def waiting(served: Served) -> str:
     return request
 
 
-@pytest.mark.parametrize("digest", [TABLE_SHA256, TABLE_SHA256[:12], TABLE_SHA256[:20].upper()])
+@pytest.mark.parametrize("digest", [TABLE_SHA256, TABLE_SHA256[:32], TABLE_SHA256[:40].upper()])
 def test_a_decision_is_about_the_bytes_that_were_looked_at(served: Served, digest: str) -> None:
     words = ["airlock", "decide", waiting(served), "table.csv", "approve", "--as", "rita", "--sha256"]
     assert "Look at it again" in served.fails(*words, "0" * 64)
-    assert "Look at it again" in served.fails(*words, "0" * 12)
+    assert "Look at it again" in served.fails(*words, "0" * 32)
     served.ok(*words, digest)
     assert served.json("airlock", "queue", "--as", "rita")[0]["decided"] == 1
 
 
-@pytest.mark.parametrize("digest", ["", TABLE_SHA256[:11], "z" * 12, TABLE_SHA256 + "0"])
+@pytest.mark.parametrize("digest", ["", TABLE_SHA256[:31], "z" * 32, TABLE_SHA256 + "0"])
 def test_a_digest_that_names_nothing_is_refused(served: Served, digest: str) -> None:
     words = ["airlock", "decide", "0" * 26, "table.csv", "approve", "--as", "rita", "--sha256", digest]
-    assert "first 12" in served.fails(*words, code=2)
+    assert "first 32" in served.fails(*words, code=2)
 
 
 def test_a_script_cannot_decide_on_bytes_that_it_does_not_name(served: Served) -> None:
