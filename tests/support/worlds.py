@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import shutil
+import sqlite3
 import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,7 @@ from broch_core.clock import utc_now
 from broch_core.lifecycles import ProjectStatus, VersionStatus
 from broch_core.proof import KeyFolder
 from broch_core.settings import Settings
-from broch_core.store.engine import make_engine
+from broch_core.store.engine import app_authorizer, make_engine
 from broch_core.store.unit import Store
 from broch_core.tables.datasets import Dataset, DatasetVersion, ExportPermission, Grant
 from broch_core.tables.people import Person, PersonRole
@@ -158,11 +159,17 @@ def _open(settings: Settings, url: str) -> World:
     engine = make_engine(url)
     if engine.dialect.name == "sqlite":
         # No test here pulls the plug; those that do start processes of their own.
-        event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
+        event.listen(engine, "connect", _without_waiting_for_the_disk)
     store = Store(engine)
     sessions = Sessions(store, b"test secret of thirty-two bytes..", settings.session_lifetime)
     keys = KeyFolder(settings.folder / "keys", ORIGIN)
     return World(settings.folder, settings, store, sessions, keys, AuditLog(store, keys, ORIGIN))
+
+
+def _without_waiting_for_the_disk(connection: sqlite3.Connection, _record: object) -> None:
+    connection.set_authorizer(None)
+    connection.execute("PRAGMA synchronous=OFF")
+    connection.set_authorizer(app_authorizer)
 
 
 _templates: list[Path] = []

@@ -12,26 +12,59 @@ from sqlalchemy.pool import QueuePool
 BUSY_SECONDS = 15
 """How long a writer waits for the one before it."""
 
-_SCHEMA_CHANGES = frozenset(
-    getattr(sqlite3, name)
-    for name in (
-        "SQLITE_ALTER_TABLE",
-        "SQLITE_CREATE_INDEX",
-        "SQLITE_CREATE_TABLE",
-        "SQLITE_CREATE_TRIGGER",
-        "SQLITE_CREATE_VIEW",
-        "SQLITE_DROP_INDEX",
-        "SQLITE_DROP_TABLE",
-        "SQLITE_DROP_TRIGGER",
-        "SQLITE_DROP_VIEW",
-        "SQLITE_ATTACH",
-        "SQLITE_DETACH",
-    )
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "trusted_schema=OFF",
+    "recursive_triggers=ON",  # else INSERT OR REPLACE deletes a row without asking the triggers of DELETE
 )
+_SCHEMA_CHANGES = frozenset(
+    getattr(sqlite3, f"SQLITE_{what}_{kind}")
+    for what in ("CREATE", "DROP")
+    for kind in (
+        "INDEX",
+        "TABLE",
+        "TRIGGER",
+        "VIEW",
+        "VTABLE",
+        "TEMP_INDEX",
+        "TEMP_TABLE",
+        "TEMP_TRIGGER",
+        "TEMP_VIEW",
+    )
+) | {sqlite3.SQLITE_ALTER_TABLE, sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH}
+_WRITES = frozenset({sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE})
+_TABLES_OF_THE_SCHEMA = frozenset(
+    {"sqlite_master", "sqlite_schema", "sqlite_temp_master", "sqlite_temp_schema", "alembic_version"}
+)
+_HARMLESS_PRAGMAS = frozenset(
+    {
+        "busy_timeout",
+        "defer_foreign_keys",  # until the commit, not away
+        "foreign_key_check",
+        "foreign_key_list",
+        "index_info",
+        "index_list",
+        "index_xinfo",
+        "integrity_check",
+        "quick_check",
+        "table_info",
+        "table_xinfo",
+        "wal_checkpoint",
+    }
+)
+"""They may take a value. Others may be read, not set: `writable_schema`, `foreign_keys` and `recursive_triggers` would
+switch off what the triggers hold."""
 
 
-def _refuse_schema_changes(action: int, *_args: object) -> int:
-    return sqlite3.SQLITE_DENY if action in _SCHEMA_CHANGES else sqlite3.SQLITE_OK
+def app_authorizer(action: int, first: str | None, second: str | None, *_rest: object) -> int:
+    """Refuse what the app's role may not do on PostgreSQL either: change the schema, or switch off its checks."""
+    if action in _SCHEMA_CHANGES or (action in _WRITES and str(first).lower() in _TABLES_OF_THE_SCHEMA):
+        return sqlite3.SQLITE_DENY
+    if action == sqlite3.SQLITE_PRAGMA and second is not None and str(first).lower() not in _HARMLESS_PRAGMAS:
+        return sqlite3.SQLITE_DENY
+    return sqlite3.SQLITE_OK
 
 
 def make_engine(url: str, *, owner: bool = False) -> Engine:
@@ -57,10 +90,10 @@ def make_engine(url: str, *, owner: bool = False) -> Engine:
         connection.isolation_level = (
             None  # we say BEGIN ourselves: the driver's own begins too late for readers
         )
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
+        for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
         if not owner:
-            connection.set_authorizer(_refuse_schema_changes)
+            connection.set_authorizer(app_authorizer)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
