@@ -49,9 +49,15 @@ FONTS = Package(
     "fonts-dejavu-core", "pages in the browser tests need a font", _file("usr/share/fonts/**/DejaVuSans.ttf")
 )
 POSTGRESQL = Package("postgresql", "the integration tests start a server of their own", _postgresql)
+KERNEL_HEADERS = Package(
+    "linux-libc-dev",
+    "the filter of system calls is checked against its numbers",
+    _file("usr/include/asm-generic/unistd.h"),
+)
 
 NEEDS: Mapping[str, tuple[Package, ...]] = {
     "up": (BUBBLEWRAP, CLAMAV),
+    "unit": (KERNEL_HEADERS,),
     "integration": (BUBBLEWRAP, CLAMAV, POSTGRESQL),
     "browser": (BUBBLEWRAP, CLAMAV, CHROMIUM, FONTS),
 }

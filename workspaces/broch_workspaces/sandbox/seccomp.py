@@ -59,6 +59,17 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     "clock_settime": (227, 112),
     "clock_adjtime": (305, 266),
     "vhangup": (153, 58),
+    # SysV memory, queues and semaphores live on without a process and are in no table of processes: without a cgroup
+    # nobody could count them.
+    "shmget": (29, 194),
+    "msgget": (68, 186),
+    "semget": (64, 190),
+    "sched_setaffinity": (203, 122),  # would leave the cores that the sandbox was given
+    "move_pages": (279, 239),
+    "migrate_pages": (256, 238),
+    "lookup_dcookie": (212, 18),
+    "nfsservctl": (180, 42),
+    "modify_ldt": (154, None),
     "iopl": (172, None),
     "ioperm": (173, None),
 }
@@ -68,6 +79,10 @@ ABSENT: dict[str, tuple[int, int]] = {
     "io_uring_setup": (425, 425),  # its work is not seen by seccomp
     "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427),
+    "memfd_secret": (447, 447),  # memory that the kernel itself does not map, so nobody counts it
+    "statmount": (457, 457),
+    "listmount": (458, 458),
+    "open_tree_attr": (467, 467),
     "clone3": (435, 435),  # flags stand in memory, where BPF cannot look: glibc then uses clone
 }
 
@@ -75,6 +90,7 @@ FILTERED: dict[str, tuple[int, int]] = {
     # looked at by their arguments
     "clone": (56, 220),
     "ioctl": (16, 29),
+    "personality": (135, 92),
     "socket": (41, 198),
     "socketpair": (53, 199),
 }
@@ -83,6 +99,8 @@ NEW_NAMESPACE_FLAGS = 0x7E020000
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET (sched.h)."""
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 """ioctls that type into a terminal (CVE-2017-5226, CVE-2023-1523)."""
+PERSONALITIES = (0, 8, 0x20000, 0x20008, 0xFFFFFFFF)
+"""What may be asked of personality(2): PER_LINUX, PER_LINUX32, UNAME26, and the question. Not READ_IMPLIES_EXEC."""
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 """The families left. A network namespace does not cut AF_VSOCK, and AF_ALG and AF_PACKET are attack surface."""
 
@@ -155,6 +173,9 @@ def program(machine: str | None = None) -> bytes:
     )
     code += _when_call(
         FILTERED["ioctl"][column], _one_of(_ARG1, (TIOCSTI, TIOCLINUX), _refuse(errno.EPERM), allow)
+    )
+    code += _when_call(
+        FILTERED["personality"][column], _one_of(_ARG0, PERSONALITIES, allow, _refuse(errno.EPERM))
     )
     families = _one_of(_ARG0, (AF_UNIX, AF_INET, AF_INET6), allow, _refuse(errno.EAFNOSUPPORT))
     route_only = [  # getifaddrs(3) asks NETLINK_ROUTE (0); nothing here needs another protocol
