@@ -132,6 +132,7 @@ class SandboxSpawner(Spawner):  # type: ignore[misc]
             "--FileContentsManager.delete_to_trash=False",
             "--LabApp.extension_manager=readonly",
             "--LabApp.news_url=None",
+            "--ServerApp.jpserver_extensions={'jupyter_lsp': False, 'notebook_shim': False}",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
             *self.get_args(),
         ]
@@ -202,7 +203,7 @@ class SandboxSpawner(Spawner):  # type: ignore[misc]
         while not self.ready:
             if self._process is None or self._process.poll() is not None:
                 return
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.05)
         self._tell("running", "")
 
     def _tell(self, event: Event, detail: str) -> None:

@@ -23,8 +23,10 @@ _LAB_OFF = (
     "@jupyterlab/filebrowser-extension:download",
     "@jupyterlab/docmanager-extension:download",
     "@jupyterlab/extensionmanager-extension",
+    "@jupyterlab/lsp-extension",
 )
-"""Parts of Lab that reach outside or offer what the proxy refuses. Convenience only: the proxy is the wall."""
+"""Parts of Lab that reach outside, offer what the proxy refuses, or ask for programs that are not there (language
+servers). Convenience only: the proxy is the wall."""
 
 
 class PlanRefused(RuntimeError):
