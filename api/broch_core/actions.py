@@ -66,3 +66,5 @@ class Action(StrEnum):
     STATUS_READ = "status:read"
     AUDIT_READ = "audit:read"
     AUDIT_VERIFY = "audit:verify"
+    AUDIT_ERASE = "audit:erase"
+    AUDIT_ROTATE = "audit:rotate"

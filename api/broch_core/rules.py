@@ -219,6 +219,8 @@ SERVICE_ACTIONS: frozenset[Action] = frozenset(
 )
 """Guarded by a service token, not by a person's rights."""
 
+    Action.AUDIT_ERASE: _role(PlatformRole.ADMIN, what="Only a platform admin may erase personal texts."),
+    Action.AUDIT_ROTATE: _role(PlatformRole.ADMIN, what="Only a platform admin may renew signing keys."),
 
 decided: ContextVar[set[Action] | None] = ContextVar("decided", default=None)
 """What has been decided during this request: a route whose action was never decided fails (design, rule 1)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,8 @@ def canonical(value: object) -> bytes:
             lone surrogate, an object that is no JSON value, or nesting too deep to walk.
     """
     try:
+        if _simple(value):
+            return _encode(value).encode("ascii")
         return rfc8785.dumps(_plain(value))
     except rfc8785.CanonicalizationError as error:
         raise NotCanonical(f"This value has no canonical JSON form: {error}.") from error
@@ -28,6 +31,29 @@ def canonical(value: object) -> bytes:
         raise NotCanonical("This value holds a text that is not Unicode.") from error
     except RecursionError as error:
         raise NotCanonical("This value is nested too deeply.") from error
+
+
+_LARGEST = 2**53 - 1
+_encode = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
+).encode
+
+
+def _simple(value: object) -> bool:
+    """Tell whether the standard encoder writes this as RFC 8785 asks: ASCII alone, no floats, exact built-in types.
+
+    ASCII sorts alike by code points and by UTF-16; both escape the same control characters in the same way.
+    """
+    kind = type(value)
+    if kind is str:
+        return bool(value.isascii())  # type: ignore[attr-defined]
+    if kind is int:
+        return -_LARGEST <= value <= _LARGEST  # type: ignore[operator]
+    if kind is dict:
+        return all(type(k) is str and k.isascii() and _simple(v) for k, v in value.items())  # type: ignore[attr-defined]
+    if kind is list:
+        return all(map(_simple, value))  # type: ignore[call-overload]
+    return value is None or kind is bool
 
 
 def _plain(value: object) -> Any:

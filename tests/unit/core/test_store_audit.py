@@ -9,6 +9,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlmodel import select, text
 
 from broch_core.actions import Action
+from broch_core.audit.erasure import erase_texts_of_record
 from broch_core.audit.record import AuditSubject
 from broch_core.audit.tables import AuditNode, AuditPersonal, AuditRecord
 from broch_core.errors import Conflict, UnauditedChange
@@ -89,9 +90,13 @@ def test_the_log_verifies_and_proves_every_record(world: World):
         ("UPDATE audit_record SET actor_id = 'x' WHERE seq = 3", "changed after it was numbered"),
         ("DELETE FROM audit_record WHERE seq = 3", "number 3 is missing"),
         ('UPDATE audit_personal SET texts = \'{"name": "y"}\'', "personal texts"),
-        ("DELETE FROM audit_record WHERE seq = 6", "speaks of 7 records"),
-        ("DELETE FROM audit_checkpoint", "no checkpoint"),
-        ('UPDATE audit_node SET hash = zeroblob(32) WHERE level = 0 AND "index" = 2', "Leaf 2"),
+        ("DELETE FROM audit_record WHERE seq = 6", "speaks of 7 records, but 6"),
+        ("DELETE FROM audit_checkpoint", "speaks of 0 records, but 7"),
+        (
+            "DELETE FROM audit_personal WHERE record_id = (SELECT max(id) FROM audit_record)",
+            "lost its personal texts",
+        ),
+        ('UPDATE audit_node SET hash = zeroblob(32) WHERE level = 0 AND "index" = 2', "Node 2 of level 0"),
         (
             "UPDATE audit_checkpoint SET note = replace(note, char(10) || '7' || char(10), char(10) || '6' || char(10))",
             "signature",
@@ -109,7 +114,8 @@ def test_changed_history_is_found_and_named(world: World, change: str, says: str
         for name in triggers:
             connection.execute(text(f"DROP TRIGGER {name}"))
         if change.startswith("DELETE FROM audit_record"):
-            connection.execute(text("DELETE FROM audit_personal"))
+            gone = change.replace("DELETE FROM audit_record", "SELECT id FROM audit_record")
+            connection.execute(text(f"DELETE FROM audit_personal WHERE record_id IN ({gone})"))
         connection.execute(text(change))
     engine.dispose()
     result = world.audit_log.verify()
@@ -129,9 +135,13 @@ def test_the_database_refuses_to_edit_a_record_but_lets_texts_be_erased(world: W
     _numbered(world)
     with pytest.raises(Conflict, match="does not change"), world.store.write(housekeeping=True) as change:
         change.session.execute(text("UPDATE audit_record SET actor_id = 'x'"))
-    with world.store.write(housekeeping=True) as change:
-        change.session.delete(change.session.exec(select(AuditPersonal)).first())
-    assert world.audit_log.verify().ok
+    with world.store.write() as change:
+        erased = change.session.exec(select(AuditPersonal.record_id)).first()
+        assert erase_texts_of_record(change, "system", erased) == 1
+    world.audit_log.sequence()
+    result = world.audit_log.verify()
+    assert (result.ok, result.erased) == (True, 1)
+    assert "1 were erased" in result.reason
 
 
 def test_the_app_cannot_change_the_schema(world: World):

@@ -5,6 +5,7 @@ import math
 from enum import IntEnum, StrEnum
 
 import pytest
+import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,6 +34,20 @@ def test_the_example_of_the_rfc_has_its_published_form():
         '"string":"\u20ac$\\u000f\\nA\'B\\"\\\\\\\\\\"/"}'
     )
     assert canonical(value).decode() == published
+
+
+ASCII = st.text(st.characters(max_codepoint=127), max_size=8)
+SIMPLE = st.recursive(
+    st.none() | st.booleans() | INTEGERS | ASCII,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ASCII, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=count("canonical JSON by the fast way", ci=300, nightly=20_000), deadline=None)
+@given(SIMPLE)
+def test_the_fast_way_for_ascii_writes_what_the_reference_writes(value):
+    assert canonical(value) == rfc8785.dumps(value)
 
 
 def test_keys_are_sorted_by_utf_16_code_units():
