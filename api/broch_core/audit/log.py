@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
+from sqlalchemy import bindparam, inspect
+from sqlalchemy import select as sql_select
 from sqlmodel import Session, col, func, select, text, update
 
 from broch_core.audit.nodes import DatabaseNodes
@@ -38,6 +40,14 @@ PAUSE_SECONDS = 0.5
 """Between two batches: one commit and one signature for many records, still well within a second."""
 _LOCK_KEY = 0x62726F6368
 """Advisory lock of the sequencer on PostgreSQL ("broch")."""
+
+_columns = inspect(AuditRecord).local_table.c
+_UNNUMBERED = sql_select(*_columns).where(_columns.seq.is_(None)).order_by(_columns.id).limit(BATCH)
+_NUMBER = (
+    update(AuditRecord)
+    .where(col(AuditRecord.id) == bindparam("record"))
+    .values(seq=bindparam("number"), leaf_hash=bindparam("leaf"))
+)
 
 
 @dataclass(frozen=True)
@@ -142,36 +152,36 @@ class AuditLog:
             return verify_history(session, self._origin, self._keys.trust())
 
     def _batch(self) -> int:
+        hashes = self._unnumbered()  # nothing is hashed while others wait to write
+        if not hashes:
+            return 0
         with self._store.write(housekeeping=True) as change:
             session = change.session
             if not self._store.single_process:
                 session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
-            records = session.exec(
-                select(AuditRecord)
-                .where(col(AuditRecord.seq).is_(None))
-                .order_by(AuditRecord.id)
-                .limit(BATCH)
-            ).all()
-            if not records:
+                hashes = _still_unnumbered(session, hashes)
+            if not hashes:
                 return 0
             size = _size(session)
             tree = MerkleTree(DatabaseNodes(session), size)
-            hashes = [leaf_hash(leaf_of(record)) for record in records]
-            tree.append(hashes)
+            tree.append(list(hashes.values()))
             session.connection().execute(
-                update(AuditRecord)
-                .where(col(AuditRecord.id) == text(":record"))
-                .values(seq=text(":seq"), leaf_hash=text(":leaf")),
+                _NUMBER,
                 [
-                    {"record": record.id, "seq": size + n, "leaf": leaf.hex()}
-                    for n, (record, leaf) in enumerate(zip(records, hashes, strict=True))
+                    {"record": record, "number": size + n, "leaf": leaf.hex()}
+                    for n, (record, leaf) in enumerate(hashes.items())
                 ],
             )
             now = utc_now()
             checkpoint = Checkpoint(self._origin, tree.size, tree.root())
             note = sign_checkpoint(checkpoint, [self._keys.signer(Purpose.CHECKPOINT, now)])
             session.add(AuditCheckpoint(size=tree.size, at=now, note=note))
-            return len(records)
+        return len(hashes)
+
+    def _unnumbered(self) -> dict[str, bytes]:
+        """Hash the oldest records that have no number (id -> leaf hash, in their order); nobody can change them."""
+        with self._store.read() as session:
+            return {row.id: leaf_hash(leaf_of(row)) for row in session.execute(_UNNUMBERED)}
 
     def _loop(self) -> None:
         while not self._end.is_set():
@@ -192,6 +202,18 @@ class AuditLog:
         except Exception:
             log.exception("sequencer.failed")
             self._end.wait(TICK_SECONDS)
+
+
+def _still_unnumbered(session: Session, hashes: dict[str, bytes]) -> dict[str, bytes]:
+    """Leave out what another process has numbered since."""
+    left = set(
+        session.exec(
+            select(AuditRecord.id)
+            .where(col(AuditRecord.seq).is_(None), col(AuditRecord.id) <= max(hashes))
+            .order_by(AuditRecord.id)
+        )
+    )
+    return {record: leaf for record, leaf in hashes.items() if record in left}
 
 
 def _size(session: Session) -> int:

@@ -8,6 +8,9 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row
 
 from broch_core.audit.tables import AuditPersonal, AuditRecord
 from broch_core.clock import rfc3339
@@ -56,8 +59,8 @@ def new_record(
     return record, AuditPersonal(record_id=record.id, salt=salt, texts=dict(personal))
 
 
-def leaf_of(record: AuditRecord) -> bytes:
-    """Return the bytes whose RFC 6962 leaf hash goes into the tree."""
+def leaf_of(record: AuditRecord | Row[Any]) -> bytes:
+    """Return the bytes whose RFC 6962 leaf hash goes into the tree, of a record or a row with its columns."""
     return canonical(
         {
             "v": LEAF_VERSION,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -14,10 +13,10 @@ from sqlmodel import Session, SQLModel, insert, update
 from broch_core.actions import Action
 from broch_core.audit.record import AuditSubject, new_record
 from broch_core.audit.tables import AuditPersonal, AuditRecord
-from broch_core.errors import Conflict, UnauditedChange, Unavailable
+from broch_core.errors import Conflict, UnauditedChange
 from broch_core.lifecycle import E, Lifecycle, S
 from broch_core.outbox.tables import OutboxEntry
-from broch_core.store.engine import BUSY_SECONDS
+from broch_core.store.group import GroupedTransactions, OwnTransactions, Transactions
 from broch_core.store.written import ANY_TABLE, Epochs, watch, written
 
 _INSERT_RECORD = insert(AuditRecord)
@@ -105,12 +104,13 @@ class Store:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._writer = engine.execution_options(broch_writes=True)
-        watch(self._writer)
+        writer = engine.execution_options(broch_writes=True)
+        watch(writer)
         self._committed: list[tuple[str, Callable[[], None]]] = []
         self._epochs = Epochs()
-        # SQLite has one writer at a time and lets the others poll; in one process they can queue instead.
-        self._turn = threading.Lock() if self.single_process else None
+        self._transaction: Transactions = (GroupedTransactions if self.single_process else OwnTransactions)(
+            writer, self._epochs.committed
+        )
 
     @property
     def single_process(self) -> bool:
@@ -143,40 +143,24 @@ class Store:
             UnauditedChange: rows were changed, but no audit record was written.
             Unavailable: other writers take too long.
         """
-        with self._queue(), Session(self._writer, expire_on_commit=False) as session:
-            change = Change(session)
-            change.exempt = housekeeping
-            try:
+        try:
+            with self._transaction() as session:
+                change = Change(session)
+                change.exempt = housekeeping
                 yield change
                 session.flush()
                 tables = written(session.connection())
                 change.check(changed=bool(tables))
-                session.commit()
-            except IntegrityError as error:
-                session.rollback()
-                raise Conflict(constraint_text(error)) from error
-            except DBAPIError as error:
-                session.rollback()
-                # Our own triggers raise with a sentence; PostgreSQL calls that an internal error, not an integrity one.
-                if (text := trigger_text(error)) is not None:
-                    raise Conflict(text) from error
-                raise
-            self._epochs.committed(tables)
+        except IntegrityError as error:
+            raise Conflict(constraint_text(error)) from error
+        except DBAPIError as error:
+            # Our own triggers raise with a sentence; PostgreSQL calls that an internal error, not an integrity one.
+            if (text := trigger_text(error)) is not None:
+                raise Conflict(text) from error
+            raise
         for table, call in self._committed:
             if table in tables or ANY_TABLE in tables:
                 call()
-
-    @contextmanager
-    def _queue(self) -> Iterator[None]:
-        if self._turn is None:
-            yield
-            return
-        if not self._turn.acquire(timeout=BUSY_SECONDS):
-            raise Unavailable("The database is busy.", remedy="Try again in a moment.")
-        try:
-            yield
-        finally:
-            self._turn.release()
 
 
 TRIGGER_MARK = "broch: "

@@ -38,6 +38,11 @@ def watch(engine: Engine) -> None:
             connection.info.setdefault(_KEY, set()).add(table)
 
 
+def forget_written(connection: Connection) -> None:
+    """Begin anew to note, for the next change in the same transaction."""
+    connection.info[_KEY] = set()
+
+
 def written(connection: Connection) -> frozenset[str]:
     """Return the tables that the present transaction of a watched engine has written."""
     return frozenset(connection.info.get(_KEY, ()))
