@@ -16,6 +16,7 @@ import uvicorn
 import uvloop
 
 from broch.instance import Apps, Instance
+from broch.listener import BoundedHttp
 from broch_core.settings import Settings
 from broch_core.web.app import static_files
 from broch_core.web.headers import ShellHeaders, shell_policy
@@ -35,6 +36,7 @@ _UVICORN: dict[str, Any] = {
     "timeout_graceful_shutdown": 5,
     "lifespan": "off",
     "ws": "none",
+    "http": BoundedHttp,
 }
 
 

@@ -25,6 +25,7 @@ from broch_core.ids import Id
 from broch_core.settings import Settings
 from broch_core.store.unit import Store
 from broch_core.web import problems
+from broch_core.web.bodies import parse_json
 from broch_core.web.headers import App, Receive, Scope, Send
 from broch_core.web.paging import PAGE, Before, Limit, Page
 from broch_core.web.routing import Kind, Router, provided
@@ -61,11 +62,13 @@ async def create_draft(request: Request, caller: AtDoor, desk: Desk, settings: O
         if len(body) > LONGEST_BODY:
             raise TooLarge(f"The body is larger than {LONGEST_BODY:,} bytes.")
     try:
-        draft = NewDraft.model_validate_json(bytes(body) or b"{}")
+        draft = NewDraft.model_validate(parse_json(bytes(body) or b"{}"))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part)[:60] for part in first["loc"])[:200]
         raise Invalid(f"{where or 'body'}: {first['msg'][:300]}") from None
+    except (ValueError, RecursionError):
+        raise Invalid("body: this is no JSON that can be read.") from None
     view = await run_in_threadpool(
         lambda: desk.create_egress(
             caller.actor,

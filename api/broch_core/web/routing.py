@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 
 from broch_core.actions import Action
 from broch_core.rules import SERVICE_ACTIONS, UNGUARDED, decided
+from broch_core.web.bodies import StrictRequest
 from broch_core.web.guard import guard_page, guard_request
 
 T = TypeVar("T")
@@ -48,7 +49,11 @@ class ActionRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap the handler of FastAPI."""
-        handler = super().get_route_handler()
+        parsed = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            return await parsed(StrictRequest(request.scope, request.receive))
+
         action = Action((self.openapi_extra or {})["x-broch-action"])
         if action in UNGUARDED or action in SERVICE_ACTIONS:
             return handler
