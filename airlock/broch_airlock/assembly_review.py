@@ -8,6 +8,7 @@ from typing import Any
 from broch_airlock.release import pages as release_pages
 from broch_airlock.release import routes as release_routes
 from broch_airlock.release.downloads import DownloadDesk
+from broch_airlock.release.overseer import ReleaseOverseer
 from broch_airlock.release.service import Releaser, Zones
 from broch_airlock.review import pages as review_pages
 from broch_airlock.review import routes as review_routes
@@ -54,6 +55,7 @@ def make_services(
         DownloadDesk: DownloadDesk(store, shelves.blobs, settings),
         ViewDesk: ViewDesk(store, shelves.blobs, settings, renderer),
         Releaser: Releaser(store, shelves, audit_log, keys, zones, policy_digest=policy_digest),
+        ReleaseOverseer: ReleaseOverseer(store, keys, zones, audit_log.origin),
         KeyFolder: keys,
     }
 
@@ -73,14 +75,16 @@ def nav(services: Mapping[type, Any]) -> list[NavItem]:
             "r",
             shown=lambda actor: actor.has(PlatformRole.REVIEWER),
             badge=desk.waiting,
-        )
+        ),
+        NavItem("Releases", "/airlock/releases", "x", shown=lambda actor: actor.has(PlatformRole.ADMIN)),
     ]
 
 
 def outbox_handlers(services: Mapping[type, Any]) -> dict[str, Handler]:
     """Return the handlers of the outbox."""
     releaser: Releaser = services[Releaser]
-    return {"airlock.release": releaser.release}
+    overseer: ReleaseOverseer = services[ReleaseOverseer]
+    return {"airlock.release": releaser.release, "airlock.recall": overseer.take_back}
 
 
 def home_cards(services: Mapping[type, Any], actor: Actor) -> list[dict[str, Any]]:

@@ -198,6 +198,16 @@ class ReleasedFile(SQLModel, table=True):
     size: int = Field(sa_column=Column(BigInteger, nullable=False))
 
 
+class Recall(SQLModel, table=True):
+    """The end of a release: nothing of it is handed out any more."""
+
+    __tablename__ = "airlock_recall"
+
+    release_id: str = Field(primary_key=True, foreign_key="airlock_release.id", max_length=26)
+    at: datetime = moment(default_factory=utc_now, index=True)
+    record_id: str = Field(foreign_key="audit_record.id", max_length=26)
+
+
 class ImportedName(SQLModel, table=True):
     """A name taken in `/imports` of a project, from submission on: never overwritten, never given twice."""
 

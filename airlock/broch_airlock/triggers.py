@@ -29,12 +29,12 @@ def _differs(*columns: str) -> str:
 
 
 _TOO_FEW_APPROVALS = (
-    "NOT EXISTS (SELECT 1 FROM airlock_file f WHERE f.request_id = NEW.id) "
-    "OR EXISTS (SELECT 1 FROM airlock_file f WHERE f.request_id = NEW.id AND ("
+    "NOT EXISTS (SELECT 1 FROM airlock_file f WHERE f.request_id = {request}.id) "
+    "OR EXISTS (SELECT 1 FROM airlock_file f WHERE f.request_id = {request}.id AND ("
     "SELECT COUNT(DISTINCT d.reviewer_id) FROM airlock_decision d "
     "WHERE d.file_id = f.id AND d.sha256 = f.sha256 AND d.superseded_at IS NULL AND d.opinion = 'approve' "
-    "AND d.reviewer_id <> NEW.author_id AND NOT EXISTS (SELECT 1 FROM membership m "
-    "WHERE m.project_id = NEW.project_id AND m.person_id = d.reviewer_id)) < 2)"
+    "AND d.reviewer_id <> {request}.author_id AND NOT EXISTS (SELECT 1 FROM membership m "
+    "WHERE m.project_id = {request}.project_id AND m.person_id = d.reviewer_id)) < 2)"
 )
 
 
@@ -59,6 +59,11 @@ _RULES = (
     ),
     _Rule("airlock_request_kept", "DELETE", "airlock_request", "OLD.status <> 'draft'", "A submitted request is kept."),
     _Rule(
+        "airlock_request_ended", "UPDATE", "airlock_request",
+        "OLD.status IN ('rejected', 'withdrawn', 'recalled') AND NEW.status <> OLD.status",
+        "A request that has ended does not begin again.",
+    ),
+    _Rule(
         "airlock_request_leaves_review", "UPDATE", "airlock_request",
         "OLD.status = 'in_review' AND NEW.status NOT IN ('in_review', 'approved', 'returned', 'rejected', 'withdrawn')",
         "A request leaves review by a decision or by being withdrawn.",
@@ -67,7 +72,7 @@ _RULES = (
         "airlock_request_approval", "UPDATE", "airlock_request",
         "NEW.status = 'approved' AND OLD.status <> 'approved' "
         "AND NOT (OLD.status = 'checking' AND NEW.direction = 'ingress') "
-        f"AND (OLD.status <> 'in_review' OR {_TOO_FEW_APPROVALS})",
+        f"AND (OLD.status <> 'in_review' OR {_TOO_FEW_APPROVALS.format(request='NEW')})",
         "Every file needs the approval of two independent reviewers for its present bytes.",
         project="NEW.project_id",
     ),
@@ -81,6 +86,18 @@ _RULES = (
         "NEW.status = 'released' AND OLD.status <> 'released' AND (OLD.status <> 'releasing' "
         "OR NOT EXISTS (SELECT 1 FROM airlock_release l WHERE l.request_id = NEW.id AND l.receipt IS NOT NULL))",
         "A request is released once its receipt is written.",
+    ),
+    _Rule(
+        "airlock_request_stays_released", "UPDATE", "airlock_request",
+        "OLD.status = 'released' AND NEW.status NOT IN ('released', 'recalled')",
+        "What was released can only be recalled.",
+    ),
+    _Rule(
+        "airlock_request_recalled", "UPDATE", "airlock_request",
+        "NEW.status = 'recalled' AND OLD.status <> 'recalled' AND (OLD.status <> 'released' "
+        "OR NOT EXISTS (SELECT 1 FROM airlock_recall c JOIN airlock_release l ON l.id = c.release_id "
+        "WHERE l.request_id = NEW.id))",
+        "Only a release is recalled, with its record.",
     ),
     _Rule(
         "airlock_file_comes", "INSERT", "airlock_file", f"{_REQUEST_OF_NEW_FILE} NOT IN {_OPEN}", _FILE_TEXT
@@ -146,6 +163,14 @@ _RULES = (
         "A release is recorded while its request is releasing.",
     ),
     _Rule(
+        "airlock_release_approved", "INSERT", "airlock_release",
+        "EXISTS (SELECT 1 FROM airlock_request r WHERE r.id = NEW.request_id AND (r.direction = 'egress' "  # noqa: S608 - constants
+        "OR EXISTS (SELECT 1 FROM airlock_decision d JOIN airlock_file f ON f.id = d.file_id "
+        f"WHERE f.request_id = r.id AND d.superseded_at IS NULL)) AND ({_TOO_FEW_APPROVALS.format(request='r')}))",
+        "Every file needs the approval of two independent reviewers for its present bytes.",
+        project="NEW.project_id",
+    ),
+    _Rule(
         "airlock_release_fixed", "UPDATE", "airlock_release",
         "OLD.receipt IS NOT NULL OR "
         + _differs("id", "request_id", "project_id", "direction", "at", "envelope", "record_id"),
@@ -160,6 +185,8 @@ _RULES = (
     ),
     _Rule("airlock_released_file_fixed", "UPDATE", "airlock_released_file", "1 = 1", _RELEASE_TEXT),
     _Rule("airlock_released_file_kept", "DELETE", "airlock_released_file", "1 = 1", "Releases are never deleted."),
+    _Rule("airlock_recall_fixed", "UPDATE", "airlock_recall", "1 = 1", "A recall does not change."),
+    _Rule("airlock_recall_kept", "DELETE", "airlock_recall", "1 = 1", "Recalls are never deleted."),
     _Rule(
         "airlock_ticket_once", "UPDATE", "airlock_ticket",
         "OLD.used_at IS NOT NULL OR "
@@ -167,7 +194,13 @@ _RULES = (
         "A ticket is used once.",
     ),
 )  # fmt: skip
-_UNTRUNCATED = ("airlock_decision", "membership", "airlock_release", "airlock_released_file")
+_UNTRUNCATED = (
+    "airlock_decision",
+    "membership",
+    "airlock_release",
+    "airlock_released_file",
+    "airlock_recall",
+)
 """Tables whose rows stay; PostgreSQL's TRUNCATE passes row triggers by."""
 
 

@@ -55,6 +55,9 @@ class Action(StrEnum):
     AIRLOCK_FILE_DECIDE = "airlock:file-decide"
     AIRLOCK_DOWNLOAD = "airlock:download"
     AIRLOCK_RECEIPT = "airlock:receipt"
+    AIRLOCK_OVERSEE = "airlock:oversee"
+    AIRLOCK_RECALL = "airlock:recall"
+    AIRLOCK_RETRY = "airlock:retry"
 
     DOOR_DRAFT = "door:draft"
     DOOR_READ = "door:read"

@@ -161,6 +161,14 @@ def _read_request(actor: Actor, resource: Resource) -> Decision:
     return may_review(actor, resource)
 
 
+def _overseer(actor: Actor, resource: Resource) -> Decision:
+    if actor.has(PlatformRole.ADMIN):
+        return allow()
+    if actor.is_member(resource.project_id):
+        return deny("Only a platform admin may recall a release or try it again.")
+    return hide()
+
+
 RULES: dict[Action, Rule] = {
     Action.SESSION_READ: _signed_in,
     Action.SESSION_END: _signed_in,
@@ -203,11 +211,16 @@ RULES: dict[Action, Rule] = {
     Action.AIRLOCK_FILE_DECIDE: may_review,
     Action.AIRLOCK_DOWNLOAD: _member,
     Action.AIRLOCK_RECEIPT: _read_request,
+    Action.AIRLOCK_OVERSEE: _role(PlatformRole.ADMIN, what="Only a platform admin may see all releases."),
+    Action.AIRLOCK_RECALL: _overseer,
+    Action.AIRLOCK_RETRY: _overseer,
     Action.STATUS_READ: _role(PlatformRole.ADMIN, what="Only a platform admin may see how the parts do."),
     Action.AUDIT_READ: _role(PlatformRole.ADMIN, what="Only a platform admin may read the audit log."),
     Action.AUDIT_VERIFY: _role(
         PlatformRole.ADMIN, what="Only a platform admin may verify the audit log here."
     ),
+    Action.AUDIT_ERASE: _role(PlatformRole.ADMIN, what="Only a platform admin may erase personal texts."),
+    Action.AUDIT_ROTATE: _role(PlatformRole.ADMIN, what="Only a platform admin may renew signing keys."),
 }
 """Actions of persons. Actions of parts of Broch (hub, door) and public ones are guarded by their own credentials."""
 
@@ -219,8 +232,6 @@ SERVICE_ACTIONS: frozenset[Action] = frozenset(
 )
 """Guarded by a service token, not by a person's rights."""
 
-    Action.AUDIT_ERASE: _role(PlatformRole.ADMIN, what="Only a platform admin may erase personal texts."),
-    Action.AUDIT_ROTATE: _role(PlatformRole.ADMIN, what="Only a platform admin may renew signing keys."),
 
 decided: ContextVar[set[Action] | None] = ContextVar("decided", default=None)
 """What has been decided during this request: a route whose action was never decided fails (design, rule 1)."""

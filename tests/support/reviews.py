@@ -10,7 +10,9 @@ from typing import Any
 from fastapi.testclient import TestClient
 from sqlmodel import select, update
 
-from broch_airlock.assembly_review import make_services, nav, routers
+from broch_airlock.assembly_review import make_services, nav, outbox_handlers, routers
+from broch_airlock.release.overseer import ReleaseOverseer
+from broch_airlock.release.schemas import RecallNew
 from broch_airlock.release.service import Releaser
 from broch_airlock.requests import pages as request_pages
 from broch_airlock.requests import routes as request_routes
@@ -78,7 +80,8 @@ class ReviewWorld:
         )
         self.desk: ReviewDesk = self.services[ReviewDesk]
         self.releaser: Releaser = self.services[Releaser]
-        self.outbox = OutboxWorker(self.store, {"airlock.release": self.releaser.release})
+        self.overseer: ReleaseOverseer = self.services[ReleaseOverseer]
+        self.outbox = OutboxWorker(self.store, outbox_handlers(self.services))
 
     def app(self) -> Any:
         """Make the app with sessions and pages."""
@@ -244,4 +247,9 @@ class ReviewWorld:
         """Add a request that was released."""
         request = self.approved(**options)
         self.outbox.run_due()
+        return self.request(request.id)
+
+    def recall(self, request: AirlockRequest, reason: str = "Single patients.") -> AirlockRequest:
+        """Let the admin recall a release."""
+        self.services[ReleaseOverseer].recall(self.world.actor("ada"), request.id, RecallNew(reason=reason))
         return self.request(request.id)

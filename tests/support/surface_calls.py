@@ -197,6 +197,17 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("POST", "/airlock/download"): Recipe("ticket", form=_keys("ticket")),
     ("POST", "/airlock/requests/{request_id}/files/{file_id}/download"): Recipe("request", form=_nothing),
     ("GET", "/api/v1/airlock/trust.json"): Recipe(),
+    ("GET", "/api/v1/airlock/recalls.json"): Recipe(),
+    ("GET", "/airlock/releases"): Recipe(),
+    ("GET", "/api/v1/airlock/releases"): Recipe(),
+    ("POST", "/airlock/requests/{request_id}/retry"): Recipe("release", form=_nothing),
+    ("POST", "/api/v1/airlock/requests/{request_id}/retry"): Recipe("release"),
+    ("POST", "/airlock/requests/{request_id}/recall"): Recipe(
+        "release", form=lambda _: {"reason": "Single patients."}
+    ),
+    ("POST", "/api/v1/airlock/requests/{request_id}/recall"): Recipe(
+        "release", json=lambda _: {"reason": "Single patients."}
+    ),
     ("GET", "/airlock/review"): Recipe(),
     ("GET", "/api/v1/airlock/queue"): Recipe(),
     ("POST", "/airlock/review/{request_id}/files/{file_id}/decide"): Recipe("request", form=_DECISION_FORM),

@@ -246,7 +246,7 @@ def _requests(surface: Surface, beta: Project) -> None:
         releaser=surface.service(Releaser),
     )
     reviews.outbox = OutboxWorker(world.store, {"airlock.release": reviews.releaser.release})
-    found = surface.things["request"] = {}
+    found = surface.things["request"] = surface.things["release"] = {}
     for status in AirlockStatus:
         found[status.value] = _described(reviews, _brought_to(reviews, status))
     imported = reviews.in_review({"model.py": b"print(1)\n"}, direction=Direction.INGRESS)
@@ -302,6 +302,8 @@ def _brought_to(reviews: ReviewWorld, status: AirlockStatus) -> AirlockRequest:
             reviews.move(request, status, submitted_at=utc_now())
         case AirlockStatus.RELEASED | AirlockStatus.RECALLED:
             request = reviews.released(files=name)
+            if status is AirlockStatus.RECALLED:
+                reviews.recall(request)
         case AirlockStatus.APPROVED | AirlockStatus.RELEASING | AirlockStatus.FAILED:
             request = reviews.approved(files=name)
             with reviews.store.write(housekeeping=True) as change:  # nobody releases it before we look

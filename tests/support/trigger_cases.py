@@ -11,6 +11,7 @@ from sqlmodel import select
 
 from broch_airlock.tables import AirlockFile, FileDecision, Opinion, Release, ReleasedFile
 from broch_core.actors import ProjectRole
+from broch_core.audit.tables import AuditRecord
 from broch_core.errors import Conflict
 from broch_core.lifecycles import AirlockStatus
 from broch_core.tables.projects import Membership
@@ -122,6 +123,31 @@ def _released(statement: str) -> Case:
     return case
 
 
+def _recalled(statement: str) -> Case:
+    def case(place: ReviewWorld) -> None:
+        place.recall(place.released())
+        raw(place, statement)
+
+    return case
+
+
+def _release_with_a_member(place: ReviewWorld) -> None:
+    request = place.approved()
+    place.releaser._begin(request.id)
+    place.world.add(_membership(place, "rita"))
+    with place.store.read() as session:
+        record = session.exec(select(AuditRecord.id)).first()
+    place.world.add(
+        Release(
+            request_id=request.id,
+            project_id=request.project_id,
+            direction=request.direction,
+            envelope={},
+            record_id=record or "",
+        )
+    )
+
+
 def _second_release(place: ReviewWorld) -> None:
     request = place.released()
     with place.store.read() as session:
@@ -194,6 +220,22 @@ REFUSED: dict[str, tuple[Case, str]] = {
     "receipt exchanged": (_released("UPDATE airlock_release SET receipt = '{}'"), "does not change"),
     "release deleted": (_released("DELETE FROM airlock_released_file"), "never deleted"),
     "released file edited": (_released("UPDATE airlock_released_file SET sha256 = 'x'"), "does not change"),
+    "released again by hand": (
+        _released("UPDATE airlock_request SET status = 'releasing'"),
+        "only be recalled|Only an approved",
+    ),
+    "release unmade": (_released("UPDATE airlock_request SET status = 'draft'"), "only be recalled"),
+    "recall without a record": (
+        _released("UPDATE airlock_request SET status = 'recalled'"),
+        "with its record",
+    ),
+    "recall undone": (
+        _recalled("UPDATE airlock_request SET status = 'released'"),
+        "has ended|receipt is written",
+    ),
+    "recall deleted": (_recalled("DELETE FROM airlock_recall"), "never deleted"),
+    "recall edited": (_recalled("UPDATE airlock_recall SET at = '2020-01-01'"), "does not change"),
+    "release after an approver joined": (_release_with_a_member, "two independent reviewers"),
     "second release": (_second_release, "while its request is releasing"),
     "release of other bytes": (_release_other_bytes, "bytes that were approved"),
 }

@@ -77,3 +77,15 @@ class FolderZones:
             with suppress(FileNotFoundError):
                 waiting.unlink()
         sync_folder(folder)
+
+    def remove_import(self, project_id: str, name: str, sha256: str) -> None:
+        """Take released bytes out of `/imports`; done already is done, and other bytes of that name stay."""
+        path = self.imports(project_id) / name
+        try:
+            with path.open("rb") as file:
+                same = sha256_of(file) == sha256
+        except FileNotFoundError:
+            return
+        if same:
+            path.unlink(missing_ok=True)
+            sync_folder(path.parent)

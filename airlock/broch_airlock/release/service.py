@@ -8,6 +8,7 @@ is never recorded again: the row is unique for its request and later runs find i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Protocol
 
 import structlog
@@ -47,6 +48,8 @@ log = structlog.get_logger()
 RELEASING = "airlock:releasing"
 DELIVERED = "airlock:delivered"
 FAILED = "airlock:release-failed"
+RELEASE_DEADLINE = timedelta(hours=1)
+"""A release that takes longer fails visibly; an admin can try it again."""
 FROZEN_SECONDS = 30.0
 """How long a release waits before it looks again whether its project is still frozen."""
 _ALTERED = "The bytes of '{name}' are not those that were approved. Nothing was released; your administrator was told."
@@ -58,6 +61,9 @@ class Zones(Protocol):
 
     def place_import(self, project_id: str, name: str, file: Any) -> None:
         """Put released bytes into `/imports`; the same bytes may come twice."""
+
+    def remove_import(self, project_id: str, name: str, sha256: str) -> None:
+        """Take bytes out of `/imports` again; done already is done."""
 
 
 class Releaser:
@@ -108,7 +114,8 @@ class Releaser:
                 if project.status is ProjectStatus.FROZEN:
                     raise TemporaryError("the project is frozen", FROZEN_SECONDS)
             if request.status is AirlockStatus.APPROVED:
-                change.advance(AIRLOCK, request, AirlockEvent.RELEASE)
+                deadline = utc_now() + RELEASE_DEADLINE
+                change.advance(AIRLOCK, request, AirlockEvent.RELEASE, check_deadline=deadline)
                 audit_move(change, SYSTEM, RELEASING, request)
             return request, files
 
@@ -182,7 +189,7 @@ class Releaser:
         log.error("airlock.release_refused", request=request_id, file=file)
         with self._store.write() as change:
             request = find_request(change.session, EVERYTHING, request_id, lock=True)
-            change.advance(AIRLOCK, request, AirlockEvent.FAIL, message=message)
+            change.advance(AIRLOCK, request, AirlockEvent.FAIL, message=message, check_deadline=None)
             audit_move(change, SYSTEM, FAILED, request, facts={"file": file})
 
     def _write_receipt(self, request_id: str) -> None:
@@ -232,5 +239,5 @@ class Releaser:
                         )
                         .values(placed_at=utc_now())
                     )
-            change.advance(AIRLOCK, request, AirlockEvent.DELIVER)
+            change.advance(AIRLOCK, request, AirlockEvent.DELIVER, check_deadline=None)
             audit_move(change, SYSTEM, DELIVERED, request)

@@ -9,7 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
-from broch.cli import airlock_digest, airlock_review, airlock_shown, airlock_zone, lookup, output
+from broch.cli import (
+    airlock_digest,
+    airlock_release,
+    airlock_review,
+    airlock_shown,
+    airlock_zone,
+    lookup,
+    output,
+)
 from broch.cli.airlock_download import read_receipt, save, save_release
 from broch.cli.airlock_upload import UploadMemory, named, send_files
 from broch.cli.calls import Call, command, confirm, group
@@ -252,6 +260,16 @@ def trust(
 ) -> None:
     """Print the public keys of this Broch, or save them. Keep them apart from the receipts that they check."""
     _deliver(call.api.send("GET", "airlock/trust.json").content, to, force=force)
+
+
+command(app, "releases", "broch airlock releases")(airlock_release.releases)
+command(app, "retry", "broch airlock retry 01JD3W7Z")(airlock_release.retry)
+command(
+    app,
+    "recall",
+    "broch airlock recall 01JD3W7Z --reason 'Table 2 shows single patients.'",
+)(airlock_release.recall)
+command(app, "recalls", "broch airlock recalls --to recalls.json")(airlock_release.recalls)
 
 
 def _deliver(data: bytes, to: Path | None, *, force: bool) -> None:

@@ -18,6 +18,7 @@ app = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False, add_c
         "Examples:\n\n"
         "  [bold]broch verify --trust trust.json receipt.json table.csv[/bold]\n\n"
         "  [bold]broch verify --trust trust.json --newer checkpoint.txt receipt.json table.csv[/bold]\n\n"
+        "  [bold]broch verify --trust trust.json --recalls recalls.json receipt.json table.csv[/bold]\n\n"
         "Exit code: 0 verified, 1 not verified, 2 input that cannot be used."
     ),
 )
@@ -32,9 +33,13 @@ def verify(
         Path | None,
         typer.Option("--newer", metavar="FILE", help="A newer signed checkpoint of the log."),
     ] = None,
+    recalls: Annotated[
+        Path | None,
+        typer.Option("--recalls", metavar="FILE", help="A signed list of recalls: broch airlock recalls."),
+    ] = None,
 ) -> None:
     """Check released files against their receipt. Asks no server and trusts nobody but the keys in --trust."""
-    code, lines = run_verify(trust, receipt, files, newer_checkpoint=newer)
+    code, lines = run_verify(trust, receipt, files, newer_checkpoint=newer, recalls_path=recalls)
     for line in lines:
         typer.echo(line)
     raise typer.Exit(code)

@@ -34,6 +34,7 @@ from broch_core.proof.merkle import (
     verify_inclusion,
 )
 from broch_core.proof.notes import Checkpoint, Note, VerifierKey, sign_checkpoint, verify_checkpoint
+from broch_core.proof.recalls import RecallList
 from broch_core.proof.receipt import RELEASE_ACTION, Receipt, build_receipt
 from broch_core.proof.signer import KeySigner, Signer
 from broch_core.proof.trust import Purpose, TrustedKey, TrustFile
@@ -63,6 +64,7 @@ __all__ = [
     "Outcome",
     "ProofError",
     "Purpose",
+    "RecallList",
     "Receipt",
     "ReleaseStatement",
     "ReleasedFile",

@@ -23,5 +23,9 @@ class BadSignature(ProofError):
     """No trusted key signed this, or a trusted key's signature does not match."""
 
 
+class Recalled(ProofError):
+    """The release was taken back."""
+
+
 class KeyUnavailable(ProofError):
     """There is no usable key: none for this moment, or its file is not safe to use."""

@@ -10,9 +10,10 @@ from typing import TypeVar
 
 from broch_core.proof.attestation import ReleasedFile, ReleaseStatement
 from broch_core.proof.dsse import verify_envelope
-from broch_core.proof.errors import BadSignature, InvalidProof, ProofError
+from broch_core.proof.errors import BadSignature, InvalidProof, ProofError, Recalled
 from broch_core.proof.merkle import leaf_hash, verify_consistency, verify_inclusion
 from broch_core.proof.notes import Checkpoint, verify_checkpoint
+from broch_core.proof.recalls import RecallList
 from broch_core.proof.receipt import Receipt, check_leaf
 from broch_core.proof.trust import Purpose, TrustFile, write_moment
 
@@ -82,7 +83,12 @@ class _Steps:
 
 
 def verify_receipt(
-    receipt: bytes, files: Mapping[str, str], trust: TrustFile, *, newer: Newer | None = None
+    receipt: bytes,
+    files: Mapping[str, str],
+    trust: TrustFile,
+    *,
+    newer: Newer | None = None,
+    recalls: bytes | None = None,
 ) -> VerificationReport:
     """Check a receipt, and that files are what it says was released.
 
@@ -92,6 +98,7 @@ def verify_receipt(
             the released file whose name it ends with, folder by folder.
         trust: the keys to believe, from elsewhere than the receipt.
         newer: a newer checkpoint, if one is at hand.
+        recalls: the bytes of `recalls.json`, if they are at hand; a release that is named there is not verified.
 
     Returns:
         The steps; `report.ok` is the answer. Never raises for what a receipt may hold.
@@ -107,7 +114,10 @@ def verify_receipt(
         _files(steps, statement.files, files)
         if newer is not None:
             steps.take("newer checkpoint", lambda: _newer(newer, head, statement, trust))
-        steps.add("recall", Outcome.NOT_CHECKED, _recall(head, newer))
+        if recalls is None:
+            steps.add("recall", Outcome.NOT_CHECKED, _recall(head, newer))
+        else:
+            steps.take("recall", lambda: (None, _not_recalled(recalls, statement, trust)))
     except _Failed:
         pass
     return VerificationReport(tuple(steps.done))
@@ -176,6 +186,17 @@ def _recall(head: Checkpoint, newer: Newer | None) -> str:
     if newer is None:
         return "recall not checked: that takes a newer checkpoint of the log"
     return f"recall not checked: a checkpoint does not say what the records after {head.size} are; ask who released the files"
+
+
+def _not_recalled(data: bytes, statement: ReleaseStatement, trust: TrustFile) -> str:
+    listed = RecallList.parse(data, trust)
+    at = listed.recalls.get(statement.release_id)
+    if at is not None:
+        raise Recalled(f"this release was recalled at {write_moment(at)}: do not use its files")
+    made = write_moment(listed.at)
+    if listed.at < statement.released_at:
+        raise InvalidProof(f"The list of recalls of {made} is older than the release.")
+    return f"not recalled up to {made}, by the signed list of that time"
 
 
 def _files(steps: _Steps, released: Sequence[ReleasedFile], given: Mapping[str, str]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from broch_core.proof.errors import Malformed
 from broch_core.proof.notes import NOTE_LIMIT
+from broch_core.proof.recalls import RECALLS_LIMIT
 from broch_core.proof.receipt import RECEIPT_LIMIT
 from broch_core.proof.trust import TRUST_LIMIT, TrustFile
 from broch_core.proof.verification import Newer, shown, verify_receipt
@@ -22,7 +23,12 @@ CHUNK = 1 << 20
 
 
 def run_verify(
-    trust_path: Path, receipt_path: Path, file_paths: Sequence[Path], *, newer_checkpoint: Path | None = None
+    trust_path: Path,
+    receipt_path: Path,
+    file_paths: Sequence[Path],
+    *,
+    newer_checkpoint: Path | None = None,
+    recalls_path: Path | None = None,
 ) -> tuple[int, list[str]]:
     """Check files against a receipt; touches nothing but the paths named.
 
@@ -31,6 +37,7 @@ def run_verify(
         receipt_path: `receipt.json`.
         file_paths: released files; at least one.
         newer_checkpoint: a signed checkpoint, newer than the one in the receipt.
+        recalls_path: a signed list of recalls.
 
     Returns:
         The exit code (0 verified, 1 not verified, 2 input that cannot be used) and the lines to print.
@@ -43,10 +50,11 @@ def run_verify(
         newer = None
         if newer_checkpoint is not None:
             newer = Newer(_text(_read(newer_checkpoint, NOTE_LIMIT)))
+        recalls = None if recalls_path is None else _read(recalls_path, RECALLS_LIMIT)
         files = {str(path): _sha256(path) for path in file_paths}
     except (OSError, Malformed) as error:
         return UNUSABLE, [f"Cannot check: {_reason(error)}"]
-    report = verify_receipt(receipt, files, trust, newer=newer)
+    report = verify_receipt(receipt, files, trust, newer=newer, recalls=recalls)
     lines = [shown(str(step)) for step in report.steps]
     if report.ok:
         return VERIFIED, [*lines, "VERIFIED"]

@@ -21,6 +21,7 @@ import broch_api.audit.routes
 from broch.cli.main import app as broch_app
 from broch_airlock import assembly_intake
 from broch_airlock.release.downloads import DownloadDesk
+from broch_airlock.release.overseer import ReleaseOverseer
 from broch_airlock.release.service import Releaser
 from broch_airlock.review.service import ReviewDesk
 from broch_airlock.shelves import Shelves
@@ -109,6 +110,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
         **governance,
         ReviewDesk: ReviewDesk(store),
         DownloadDesk: DownloadDesk(store, blobs, intake.settings),
+        ReleaseOverseer: ReleaseOverseer(store, world.keys, intake.zones, world.audit_log.origin),
         AuditDesk: AuditDesk(store, world.audit_log),
         KeyFolder: world.keys,
         Sessions: world.sessions,
@@ -138,6 +140,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
         **assembly_intake.outbox_handlers(services),
         **assembly_governance.outbox_handlers(services),
         "airlock.release": releaser.release,
+        "airlock.recall": services[ReleaseOverseer].take_back,
     }
     yield Served(intake, f"http://{host}", home, OutboxWorker(store, handlers))
     server.should_exit = True

@@ -24,6 +24,7 @@ _KNOWN = {
     "zone": _INSIDERS,
     "workspace": {"author", "member", "admin"},
     "request": _INSIDERS | {"reviewer", "exmember"},
+    "release": _INSIDERS | {"admin"},
     "ingress": _INSIDERS | {"reviewer", "exmember"},
     "upload": _INSIDERS,
     "grant": _INSIDERS | {"owner", "admin"},

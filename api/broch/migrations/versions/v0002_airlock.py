@@ -222,6 +222,22 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("release_id", "file_id"),
     )
     op.create_table(
+        "airlock_recall",
+        sa.Column("release_id", sa.String(length=26), nullable=False),
+        sa.Column("at", UtcDateTime(), nullable=False),
+        sa.Column("record_id", sa.String(length=26), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["record_id"],
+            ["audit_record.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["release_id"],
+            ["airlock_release.id"],
+        ),
+        sa.PrimaryKeyConstraint("release_id"),
+    )
+    op.create_index(op.f("ix_airlock_recall_at"), "airlock_recall", ["at"], unique=False)
+    op.create_table(
         "airlock_ticket",
         sa.Column("token_hash", sa.String(length=64), nullable=False),
         sa.Column(
