@@ -11,9 +11,12 @@ from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
+from broch_core.sizes import binary_size
+
 _NARROWEST = 8
 _GAP = "  "
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+size = binary_size
+"""Return a number of bytes as people read it."""
 
 
 def plain(value: object) -> str:
@@ -35,16 +38,6 @@ def when(stamp: str | None) -> str:
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     text = moment.astimezone().isoformat(sep=" ", timespec="minutes")
     return f"{text[:16]} {text[16:]}"
-
-
-def size(count: int) -> str:
-    """Return a number of bytes, in binary units (IEC 80000-13)."""
-    amount = float(count)
-    for unit in _UNITS:
-        if amount < 1024 or unit == _UNITS[-1]:
-            return f"{count} B" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    raise AssertionError
 
 
 def say(text: str = "") -> None:

@@ -16,6 +16,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from broch_core.actors import Actor
 from broch_core.clock import utc_now
+from broch_core.sizes import binary_size
 from broch_core.web.sessions import Sessions
 
 FLASH_COOKIE = "__Host-broch-flash"
@@ -60,6 +61,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self.environment.filters["binary_size"] = binary_size
 
     def render(
         self, request: Request, template: str, context: Mapping[str, Any] | None = None, *, status: int = 200

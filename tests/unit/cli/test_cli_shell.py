@@ -95,14 +95,6 @@ def test_times_are_shown_in_the_local_zone_with_its_offset(monkeypatch: pytest.M
         time.tzset()
 
 
-@pytest.mark.parametrize(
-    ("count_", "text"),
-    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (5 << 30, "5.0 GiB"), (5 << 50, "5120.0 TiB")],
-)
-def test_sizes_are_in_binary_units(count_: int, text: str) -> None:
-    assert output.size(count_) == text
-
-
 def test_part_of_an_id_is_enough_where_it_is_the_only_one() -> None:
     items = [{"id": "01JD3W7Z8Q5T9XK2M4N6P8R0SV"}, {"id": "01JD3W7Z8Q5T9XK2M4N6P8R0SW"}]
     assert lookup.pick("thing", "r0sw", items) == items[1]["id"]

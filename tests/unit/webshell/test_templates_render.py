@@ -12,6 +12,8 @@ import pytest
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 from markupsafe import Markup
 
+from broch_core.sizes import binary_size
+
 WEB = Path(__file__).parents[3] / "api" / "broch_core" / "web"
 TEMPLATES = WEB / "templates"
 NOW = datetime(2026, 11, 22, 18, 30, tzinfo=UTC)
@@ -20,13 +22,15 @@ VOID = {"meta", "link", "input", "hr", "br", "img", "path", "rect", "line", "pol
 
 def environment() -> Environment:
     # The options of broch_core.web.pages.
-    return Environment(
+    made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["binary_size"] = binary_size
+    return made
 
 
 def shell(**more: Any) -> dict[str, Any]:
@@ -306,7 +310,7 @@ def test_times_are_written_in_utc(when: datetime) -> None:
 
 @pytest.mark.parametrize(
     ("n", "text"),
-    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (10 * 2**20, "10.0 MiB"), (3 * 2**30, "3.00 GiB")],
+    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (2**20 - 1, "1.0 MiB"), (2**40, "1.0 TiB")],
 )
 def test_sizes_have_units(n: int, text: str) -> None:
     assert text in macro("ui.bytes(x)", x=n)

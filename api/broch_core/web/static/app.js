@@ -16,7 +16,17 @@
     box.append(line);
     setTimeout(() => line.remove(), 8000);
   }
-  window.broch = Object.freeze({ csrf, toast });
+
+  /** A number of bytes in binary units, as broch_core/sizes.py writes it. */
+  function size(count) {
+    if (count < 1024) return `${count} B`;
+    const units = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    let at = 0;
+    let amount = count / 1024;
+    for (; Number(amount.toFixed(1)) >= 1024 && at + 1 < units.length; at += 1) amount /= 1024;
+    return `${amount.toFixed(1)} ${units[at]}`;
+  }
+  window.broch = Object.freeze({ csrf, toast, size });
 
   document.addEventListener("htmx:configRequest", (event) => {
     event.detail.headers["X-CSRF-Token"] = csrf();

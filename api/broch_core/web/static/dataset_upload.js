@@ -1,7 +1,7 @@
 /* Files into an open dataset version: one PUT each, one after the other, the whole and each with a progress bar. */
 "use strict";
 (() => {
-  const size = (n) => (n < 1024 ? `${n} B` : n < 1048576 ? `${(n / 1024).toFixed(1)} KiB` : n < 1073741824 ? `${(n / 1048576).toFixed(1)} MiB` : `${(n / 1073741824).toFixed(2)} GiB`);
+  const { size } = window.broch;
 
   function refusal(xhr) {
     try {

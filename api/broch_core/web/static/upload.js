@@ -11,7 +11,7 @@
   class Conflict extends Error {} // our offset is not the server's: ask it
   class Paused extends Error {}
 
-  const size = (n) => (n < 1024 ? `${n} B` : n < 1048576 ? `${(n / 1024).toFixed(1)} KiB` : n < 1073741824 ? `${(n / 1048576).toFixed(1)} MiB` : `${(n / 1073741824).toFixed(2)} GiB`);
+  const { size } = window.broch;
   const base64 = (text) => btoa(String.fromCharCode(...new TextEncoder().encode(text)));
 
   function refusal(xhr) {
