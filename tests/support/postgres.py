@@ -54,8 +54,12 @@ def _folder_of_binaries() -> Path:
 
 
 @contextmanager
-def cluster() -> Iterator[Cluster]:
-    """Run a PostgreSQL for the time of a `with` block; as root under the account `nobody`, since it refuses root."""
+def cluster(*, durable: bool = False) -> Iterator[Cluster]:
+    """Run a PostgreSQL for the time of a `with` block; as root under the account `nobody`, since it refuses root.
+
+    Args:
+        durable: commits wait for the disk, as in production. Tests of behaviour need not.
+    """
     binaries = _folder_of_binaries()
     root = os.geteuid() == 0
     user = pwd.getpwnam(_ACCOUNT) if root else pwd.getpwuid(os.geteuid())
@@ -87,7 +91,9 @@ def cluster() -> Iterator[Cluster]:
             binaries / "initdb",
             "-D", data, "-U", user.pw_name, "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync",
         )  # fmt: skip
-        options = f"-c listen_addresses='' -k {folder} -c fsync=off -c max_connections=120"
+        options = (
+            f"-c listen_addresses='' -k {folder} -c fsync={'on' if durable else 'off'} -c max_connections=120"
+        )
         run(binaries / "pg_ctl", "-D", data, "-w", "-t", "60", "-l", folder / "log", "-o", options, "start")
         try:
             yield Cluster(folder, user.pw_name)

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlmodel import Session, col, insert, select
+from sqlalchemy import bindparam, tuple_
+from sqlalchemy import select as sql_select
+from sqlmodel import Session, col, insert
 
 from broch_core.audit.tables import AuditNode
 from broch_core.proof import NodeId
+
+_READ = sql_select(col(AuditNode.level), col(AuditNode.index), col(AuditNode.hash)).where(
+    tuple_(col(AuditNode.level), col(AuditNode.index)).in_(bindparam("wanted", expanding=True))
+)
 
 
 class DatabaseNodes:
@@ -18,18 +24,10 @@ class DatabaseNodes:
 
     def read(self, ids: Sequence[NodeId]) -> Mapping[NodeId, bytes]:
         """Return the hashes of these nodes."""
-        by_level: dict[int, list[int]] = {}
-        for level, index in ids:
-            by_level.setdefault(level, []).append(index)
         found: dict[NodeId, bytes] = {}
-        for level, indices in by_level.items():
-            for start in range(0, len(indices), 500):
-                rows = self._session.exec(
-                    select(AuditNode.index, AuditNode.hash).where(
-                        AuditNode.level == level, col(AuditNode.index).in_(indices[start : start + 500])
-                    )
-                )
-                found.update({(level, index): node for index, node in rows})
+        for start in range(0, len(ids), 500):
+            rows = self._session.execute(_READ, {"wanted": ids[start : start + 500]})
+            found.update({(level, index): node for level, index, node in rows})
         return found
 
     def write(self, nodes: Mapping[NodeId, bytes]) -> None:

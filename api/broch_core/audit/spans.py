@@ -19,6 +19,7 @@ from broch_core.audit.leaves import (
     texts_are_as_written,
 )
 from broch_core.proof import ProofError, Purpose, TrustFile, node_hash, verify_checkpoint
+from broch_core.proof.merkle import HASH_SIZE
 
 SPAN_LEVEL = 14
 SPAN = 1 << SPAN_LEVEL
@@ -147,8 +148,13 @@ def _read_leaves(span: _Span, erasures: Erasures) -> None:
             raise _changed(record, f"was changed after it was numbered: {error}") from error
         if leaf.hex() != record[11]:
             raise _changed(record, "was changed after it was numbered.")
-        if record[10] is not None or record[12] is not None:
-            _check_texts(span, StoredRecord(*record), erasures)
+        if record[12] is not None:
+            if not texts_are_as_written(record[12], record[13], record[10]):
+                raise _changed(record, "has other personal texts than those that were hashed.")
+        elif record[10] is not None:
+            if not erasures.explain(StoredRecord(*record)):
+                raise _changed(record, "lost its personal texts, and no record says that they were erased.")
+            span.erased += 1
         hashes.append(leaf)
         span.ids.append(record[1])
         span.times.append(record[2])
@@ -159,49 +165,60 @@ def _read_leaves(span: _Span, erasures: Erasures) -> None:
     span.levels.append(hashes)
 
 
-def _check_texts(span: _Span, record: StoredRecord, erasures: Erasures) -> None:
-    if record.salt is not None:
-        if not texts_are_as_written(record.salt, record.texts or "", record.personal):
-            raise _changed(record, "has other personal texts than those that were hashed.")
-    elif erasures.explain(record):
-        span.erased += 1
-    else:
-        raise _changed(record, "lost its personal texts, and no record says that they were erased.")
-
-
 def _build(span: _Span) -> None:
+    sha256 = hashlib.sha256
     below = span.levels[0]
     while len(below) > 1:
-        below = [node_hash(below[i], below[i + 1]) for i in range(0, len(below) - 1, 2)]
+        pairs = zip(below[::2], below[1::2], strict=False)  # the last of an odd number has no partner yet
+        below = [sha256(b"\x01" + left + right).digest() for left, right in pairs]
         span.levels.append(below)
 
 
 def _compare_nodes(span: _Span) -> None:
     for level, computed in enumerate(span.levels):
-        if not computed:
-            break
-        stored = stored_nodes(
-            span.connection, level, span.first >> level, (span.first >> level) + len(computed)
+        first = span.first >> level
+        if _joined_nodes(span.connection, level, first, first + len(computed)) == b"".join(computed):
+            continue
+        stored = dict(_nodes(span.connection, level, first, first + len(computed)))
+        wrong = next((n for n, node in enumerate(computed) if stored.get(first + n) != node), 0)
+        raise ChangedHistory(
+            f"Node {first + wrong} of level {level} of the stored tree is not that of the records.",
+            number=span.first + (wrong << level),
+            record_id=span.ids[wrong << level],
         )
-        if stored != computed:
-            wrong = next(
-                (n for n, (a, b) in enumerate(zip(stored, computed, strict=False)) if a != b),
-                min(len(stored), len(computed)),
-            )
-            leaf = wrong << level
-            raise ChangedHistory(
-                f"Node {(span.first >> level) + wrong} of level {level} of the stored tree is not that of the records.",
-                number=span.first + leaf,
-                record_id=span.ids[leaf],
-            )
 
 
-def stored_nodes(connection: Connection, level: int, first: int, end: int) -> list[bytes]:
-    """Return the stored hashes of one level of the tree, in their order."""
-    query = text(
-        'SELECT hash FROM audit_node WHERE level = :level AND "index" >= :first AND "index" < :end ORDER BY "index"'
+_WHERE_NODES = 'audit_node WHERE level = :level AND "index" >= :first AND "index" < :end'
+
+
+def _nodes(connection: Connection, level: int, first: int, end: int) -> list[tuple[int, bytes]]:
+    """Return indices and hashes of one level of the stored tree."""
+    rows = connection.execute(
+        text(f'SELECT "index", hash FROM {_WHERE_NODES}'),  # noqa: S608 - a constant
+        {"level": level, "first": first, "end": end},
     )
-    return [bytes(row[0]) for row in connection.execute(query, {"level": level, "first": first, "end": end})]
+    return [(index, bytes(node)) for index, node in rows]
+
+
+def _joined_nodes(connection: Connection, level: int, first: int, end: int) -> bytes | None:
+    """Return the hashes of one level one behind the other, put together by the database; None if one has not 32 bytes."""
+    if connection.dialect.name == "sqlite":
+        joined = f"group_concat(hex(hash), '') FROM (SELECT hash FROM {_WHERE_NODES} ORDER BY \"index\")"  # noqa: S608 - constants
+    else:
+        joined = f"string_agg(hash, ''::bytea ORDER BY \"index\") FROM {_WHERE_NODES}"
+    row = connection.execute(
+        text(f"SELECT min(length(hash)), max(length(hash)), {joined}"),
+        {"level": level, "first": first, "end": end},
+    ).one()
+    if (row[0], row[1]) != (HASH_SIZE, HASH_SIZE):
+        return None if row[0] is not None else b""
+    return bytes.fromhex(row[2]) if isinstance(row[2], str) else bytes(row[2])
+
+
+def stored_node(connection: Connection, level: int, index: int) -> bytes | None:
+    """Return one stored node of the tree."""
+    found = _nodes(connection, level, index, index + 1)
+    return found[0][1] if found else None
 
 
 def _stored_heads(span: _Span, trust: TrustFile) -> list[Head]:

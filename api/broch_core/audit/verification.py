@@ -27,7 +27,7 @@ from broch_core.audit.spans import (
     fold_peaks,
     join_peaks,
     parse_moment,
-    stored_nodes,
+    stored_node,
 )
 from broch_core.audit.workers import check_spans
 from broch_core.proof import Checkpoint, ProofError, Purpose, TrustFile, verify_checkpoint
@@ -217,12 +217,12 @@ class Verification:
         done = 0
         while done < size:
             level = (size - done).bit_length() - 1
-            nodes = stored_nodes(self._connection, level, done >> level, (done >> level) + 1)
-            if not nodes:
+            node = stored_node(self._connection, level, done >> level)
+            if node is None:
                 raise ChangedHistory(
                     f"Node {done >> level} of level {level} of the stored tree is missing.", number=done
                 )
-            peaks.append((level, nodes[0]))
+            peaks.append((level, node))
             done += 1 << level
         return peaks
 
@@ -245,7 +245,7 @@ class Verification:
         state.peaks, made = join_peaks(state.peaks, result.peaks)
         for level, node in made:
             index = (result.end - 1) >> level
-            if stored_nodes(self._connection, level, index, index + 1) != [node]:
+            if stored_node(self._connection, level, index) != node:
                 raise ChangedHistory(
                     f"Node {index} of level {level} of the stored tree is not that of the records.",
                     number=index << level,
