@@ -16,6 +16,7 @@ from pathlib import Path
 from sqlmodel import col, select
 
 from broch_airlock.tables import AirlockFile, AirlockRequest
+from broch_core import faults
 from broch_core.blobs import BlobClass, FolderBlobs
 from broch_core.errors import NotFound
 from broch_core.lifecycles import AirlockStatus as Status
@@ -96,6 +97,7 @@ class Shelves:
         with self.steady(project_id):
             sha256 = put()
             try:
+                faults.point("shelf.put")
                 record(sha256)
             except BaseException:
                 self.tidy(project_id, sha256)

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
+from broch_core import faults
 from broch_core.errors import NotFound, TooLarge
 from broch_core.ids import new_id
 
@@ -74,6 +75,7 @@ class BlobWriter:
         """
         if self.size + len(data) > self._limit:
             raise TooLarge(f"The file is larger than the limit of {self._limit:,} bytes.")
+        faults.point("blob.write")
         self._file.write(data)
         self._hash.update(data)
         self.size += len(data)
@@ -81,13 +83,16 @@ class BlobWriter:
     def commit(self, class_: BlobClass) -> str:
         """Make the blob durable in `class_`; return its SHA-256."""
         self._file.flush()
+        faults.point("blob.sync")
         os.fsync(self._file.fileno())
         self._file.close()
         sha256 = self._hash.hexdigest()
         target = self._blobs.path(self._project_id, class_, sha256)
         target.parent.mkdir(parents=True, exist_ok=True)
         self._path.chmod(0o440)
+        faults.point("blob.name")
         self._path.rename(target)
+        faults.point("blob.named")
         sync_folder(target.parent)
         return sha256
 
@@ -161,6 +166,7 @@ class FolderBlobs:
             NotFound: it is in neither class.
         """
         goal = self.path(project_id, target, sha256)
+        faults.point("blob.link")
         goal.parent.mkdir(parents=True, exist_ok=True)
         try:
             os.link(self.path(project_id, source, sha256), goal)
@@ -170,6 +176,7 @@ class FolderBlobs:
             if not goal.exists():
                 raise NotFound("The bytes of this file are no longer kept.") from None
             return
+        faults.point("blob.linked")
         sync_folder(goal.parent)
 
     def adopt(self, path: Path, project_id: str, class_: BlobClass, sha256: str) -> None:
@@ -188,6 +195,7 @@ class FolderBlobs:
         """Delete a blob; done already is done."""
         path = self.path(project_id, class_, sha256)
         with suppress(FileNotFoundError):
+            faults.point("blob.delete")
             path.unlink()
             sync_folder(path.parent)
 

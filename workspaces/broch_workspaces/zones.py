@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from broch_core import faults
 from broch_core.blobs import chunks, sha256_of, sync_folder
 from broch_core.errors import Conflict, NotFound
 from broch_core.ids import new_id
@@ -63,9 +64,11 @@ class FolderZones:
             for data in chunks(file):
                 target.write(data)
             target.flush()
+            faults.point("import.sync")
             os.fsync(target.fileno())
         waiting.chmod(0o444)
         try:
+            faults.point("import.link")
             os.link(waiting, folder / name)  # fails where rename(2) would replace
         except FileExistsError:
             # Only Broch writes here, so what lies there can be read as it is.

@@ -16,6 +16,7 @@ from broch_airlock.checks.model import Direction as CheckDirection
 from broch_airlock.facts import audit_move, files_of, find_request
 from broch_airlock.shelves import Shelves
 from broch_airlock.tables import AirlockFile, AirlockRequest, CheckOutcome
+from broch_core import faults
 from broch_core.actors import SYSTEM
 from broch_core.blobs import BlobClass
 from broch_core.clock import utc_now
@@ -151,6 +152,7 @@ class CheckRunner:
                 except NotFound:
                     if event is not AirlockEvent.QUARANTINE:
                         raise
+            faults.point("checks.shelved")
             with self._store.write() as change:
                 request = find_request(change.session, EVERYTHING, job.request.id, lock=True)
                 still = request.status is AirlockStatus.CHECKING and request.turn == job.request.turn

@@ -15,6 +15,7 @@ from broch_airlock.facts import find_request, reach_request, request_resource, s
 from broch_airlock.release.schemas import TicketView
 from broch_airlock.release.tickets import issue, redeem
 from broch_airlock.tables import AirlockFile, AirlockRequest, Direction, Release, ReleasedFile, TicketKind
+from broch_core import faults
 from broch_core.actions import Action
 from broch_core.actors import Actor
 from broch_core.blobs import BlobClass, Blobs, chunks
@@ -48,6 +49,7 @@ class Download:
         held = b""
         with self.file:
             for piece in chunks(self.file):
+                faults.point("download.piece")
                 digest.update(piece)
                 if held:
                     yield held
@@ -88,6 +90,7 @@ class DownloadDesk:
         """
         with self._store.write() as change:
             found = self._redeem(change, actor, token)
+        faults.point("download.redeemed")
         return self._open(*found)
 
     def download(self, actor: Actor, request_id: str, file_id: str) -> Download:

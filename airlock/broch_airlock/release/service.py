@@ -25,6 +25,7 @@ from broch_airlock.tables import (
     Release,
     ReleasedFile,
 )
+from broch_core import faults
 from broch_core.actors import SYSTEM
 from broch_core.audit.log import AuditLog
 from broch_core.blobs import BlobClass, sha256_of
@@ -94,12 +95,17 @@ class Releaser:
         """
         request_id = str(payload["request_id"])
         request, files = self._begin(request_id)
+        faults.point("release.begun")
         if request.status is AirlockStatus.RELEASING:
             if self._recorded(request_id) is None and not self._record(request, files):
                 return
+            faults.point("release.recorded")
             self._write_receipt(request_id)
+            faults.point("release.proved")
             self._place(request, files)
+            faults.point("release.placed")
             self._deliver(request_id)
+            faults.point("release.delivered")
         elif request.status is not AirlockStatus.RELEASED:
             return  # withdrawn meanwhile, or failed
         for file in files:
@@ -148,6 +154,7 @@ class Releaser:
         except NotApproved as error:
             self._fail(request.id, _UNAPPROVED, file=str(error))
             return False
+        faults.point("release.hashed")
         envelope = statement.sign([self._keys.signer(Purpose.STATEMENT, at)])
         release.envelope = envelope.dump()
         with self._store.write() as change:
@@ -197,6 +204,7 @@ class Releaser:
         if release is None or release.receipt is not None:
             return
         self._log.sequence()
+        faults.point("release.sequenced")
         proof = self._log.proof(release.record_id)
         receipt = build_receipt(
             Envelope.parse(release.envelope),

@@ -15,6 +15,7 @@ from sqlalchemy import bindparam, inspect
 from sqlalchemy import select as sql_select
 from sqlmodel import Session, col, func, select, text, update
 
+from broch_core import faults
 from broch_core.audit.nodes import DatabaseNodes
 from broch_core.audit.record import leaf_of
 from broch_core.audit.tables import AuditCheckpoint, AuditRecord
@@ -175,6 +176,7 @@ class AuditLog:
             now = utc_now()
             checkpoint = Checkpoint(self._origin, tree.size, tree.root())
             note = sign_checkpoint(checkpoint, [self._keys.signer(Purpose.CHECKPOINT, now)])
+            faults.point("sequencer.signed")
             session.add(AuditCheckpoint(size=tree.size, at=now, note=note))
         return len(hashes)
 

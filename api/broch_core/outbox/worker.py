@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from sqlmodel import col, select, update
 
+from broch_core import faults
 from broch_core.clock import utc_now
 from broch_core.errors import DomainError
 from broch_core.outbox.tables import OutboxEntry
@@ -80,7 +81,9 @@ class OutboxWorker:
         """Run everything that is due now, in this thread; return how many entries were tried."""
         tried = 0
         while (entry := self._claim()) is not None:
+            faults.point("outbox.claimed")
             self._run(entry)
+            faults.point("outbox.done")
             tried += 1
         return tried
 
@@ -124,6 +127,7 @@ class OutboxWorker:
             if handler is None:
                 raise PermanentError(f"nobody handles {entry.kind}")  # noqa: TRY301 - one path for every outcome
             handler(entry.payload)
+            faults.point("outbox.handled")
         except PermanentError as error:
             log.error("outbox.stuck", kind=entry.kind, key=entry.key, error=str(error))  # noqa: TRY400 - expected
             self._settle(entry.id, stuck_at=utc_now(), error=str(error)[:500])

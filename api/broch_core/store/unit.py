@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import Session, SQLModel, insert, update
 
+from broch_core import faults
 from broch_core.actions import Action
 from broch_core.audit.record import AuditSubject, new_record
 from broch_core.audit.tables import AuditPersonal, AuditRecord
@@ -151,6 +152,7 @@ class Store:
                 session.flush()
                 tables = written(session.connection())
                 change.check(changed=bool(tables))
+                faults.point("store.changed")
         except IntegrityError as error:
             raise Conflict(constraint_text(error)) from error
         except DBAPIError as error:
@@ -158,6 +160,7 @@ class Store:
             if (text := trigger_text(error)) is not None:
                 raise Conflict(text) from error
             raise
+        faults.point("store.committed")
         for table, call in self._committed:
             if table in tables or ANY_TABLE in tables:
                 call()
