@@ -150,6 +150,7 @@ def _unusual(record: Sequence[Any]) -> bytes:
 def texts_are_as_written(salt: str, texts: str, digest: str | None) -> bool:
     """Tell whether personal texts are those whose digest is in the leaf."""
     try:
-        return hmac.digest(bytes.fromhex(salt), texts.encode(), "sha256").hex() == digest
+        key = bytes.fromhex(salt)
+        return key.hex() == salt and hmac.digest(key, texts.encode(), "sha256").hex() == digest
     except (TypeError, ValueError, AttributeError):
         return False
