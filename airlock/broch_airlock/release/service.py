@@ -43,6 +43,7 @@ from broch_core.proof import (
 )
 from broch_core.scope import EVERYTHING, find_project
 from broch_core.store.unit import Store
+from broch_core.tables.projects import Project
 
 log = structlog.get_logger()
 
@@ -54,7 +55,12 @@ RELEASE_DEADLINE = timedelta(hours=1)
 FROZEN_SECONDS = 30.0
 """How long a release waits before it looks again whether its project is still frozen."""
 _ALTERED = "The bytes of '{name}' are not those that were approved. Nothing was released; your administrator was told."
+_OVER = "The project ended before the files were released, and its right to results with it. Nothing was released."
 _UNAPPROVED = "The approvals of this request do not hold. Nothing was released; your administrator was told."
+
+
+class _ProjectOver(Exception):
+    """The project has ended: nothing crosses in its name any more."""
 
 
 class Zones(Protocol):
@@ -92,6 +98,8 @@ class Releaser:
 
         Raises:
             TemporaryError: the project is frozen; the release goes on after the thaw.
+
+        A project that has ended releases nothing more: the request fails. What was recorded before the end is delivered.
         """
         request_id = str(payload["request_id"])
         request, files = self._begin(request_id)
@@ -116,9 +124,7 @@ class Releaser:
             request = find_request(change.session, EVERYTHING, request_id, lock=True)
             files = files_of(change.session, request.id)
             if request.status in {AirlockStatus.APPROVED, AirlockStatus.RELEASING}:
-                project = find_project(change.session, EVERYTHING, request.project_id)
-                if project.status is ProjectStatus.FROZEN:
-                    raise TemporaryError("the project is frozen", FROZEN_SECONDS)
+                _require_thawed(find_project(change.session, EVERYTHING, request.project_id))
             if request.status is AirlockStatus.APPROVED:
                 deadline = utc_now() + RELEASE_DEADLINE
                 change.advance(AIRLOCK, request, AirlockEvent.RELEASE, check_deadline=deadline)
@@ -157,15 +163,35 @@ class Releaser:
         faults.point("release.hashed")
         envelope = statement.sign([self._keys.signer(Purpose.STATEMENT, at)])
         release.envelope = envelope.dump()
+        try:
+            self._write(request, files, release, statement_digest(envelope.payload))
+        except _ProjectOver:
+            self._fail(request.id, _OVER)
+            return False
+        return True
+
+    def _write(
+        self, request: AirlockRequest, files: Sequence[AirlockFile], release: Release, digest: str
+    ) -> None:
+        """Record the release, while nobody can freeze or end the project.
+
+        Raises:
+            TemporaryError: the project is frozen.
+            _ProjectOver: it has ended.
+        """
         with self._store.write() as change:
             find_request(change.session, EVERYTHING, request.id, lock=True)
+            project = find_project(change.session, EVERYTHING, request.project_id, lock=True)
+            _require_thawed(project)
+            if project.status is ProjectStatus.ENDED or project.ends_on < release.at.date():
+                raise _ProjectOver
             release.record_id = change.audit(
                 SYSTEM,
                 RELEASE_ACTION,
                 subject_of(request),
                 facts={
                     "release": release.id,
-                    "statement_sha256": statement_digest(envelope.payload),
+                    "statement_sha256": digest,
                     "files": [{"file": file.id, "sha256": file.sha256} for file in files],
                 },
                 personal={f"name of {file.id}": file.name for file in files},
@@ -183,7 +209,6 @@ class Releaser:
                 )
                 for file in files
             )
-        return True
 
     def _intact(self, request: AirlockRequest, file: AirlockFile) -> bool:
         try:
@@ -192,12 +217,12 @@ class Releaser:
         except NotFound:
             return False
 
-    def _fail(self, request_id: str, message: str, *, file: str) -> None:
-        log.error("airlock.release_refused", request=request_id, file=file)
+    def _fail(self, request_id: str, message: str, **facts: str) -> None:
+        log.error("airlock.release_refused", request=request_id, **facts)
         with self._store.write() as change:
             request = find_request(change.session, EVERYTHING, request_id, lock=True)
             change.advance(AIRLOCK, request, AirlockEvent.FAIL, message=message, check_deadline=None)
-            audit_move(change, SYSTEM, FAILED, request, facts={"file": file})
+            audit_move(change, SYSTEM, FAILED, request, facts=facts)
 
     def _write_receipt(self, request_id: str) -> None:
         release = self._recorded(request_id)
@@ -249,3 +274,8 @@ class Releaser:
                     )
             change.advance(AIRLOCK, request, AirlockEvent.DELIVER, check_deadline=None)
             audit_move(change, SYSTEM, DELIVERED, request)
+
+
+def _require_thawed(project: Project) -> None:
+    if project.status is ProjectStatus.FROZEN:
+        raise TemporaryError("the project is frozen", FROZEN_SECONDS)

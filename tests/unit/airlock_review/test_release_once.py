@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from datetime import timedelta
 
 import pytest
 from sqlmodel import select
@@ -12,6 +13,7 @@ from broch_airlock.tables import Direction, ImportedName, Release, ReleasedFile
 from broch_core.actors import ProjectRole
 from broch_core.audit.tables import AuditRecord
 from broch_core.blobs import BlobClass
+from broch_core.clock import utc_now
 from broch_core.errors import Conflict
 from broch_core.lifecycles import AirlockStatus, ProjectStatus
 from broch_core.outbox.worker import TemporaryError
@@ -145,6 +147,49 @@ def test_a_frozen_project_holds_its_releases_until_the_thaw(place: ReviewWorld):
     set_status(ProjectStatus.ACTIVE)
     place.releaser.release({"request_id": request.id})
     assert place.request(request.id).status is AirlockStatus.RELEASED
+
+
+def end(place: ReviewWorld, how: str) -> None:
+    with place.store.write(housekeeping=True) as change:
+        row = change.session.get_one(Project, place.world.project.id)
+        if how == "ended":
+            row.status = ProjectStatus.ENDED
+        else:
+            row.ends_on = utc_now().date() - timedelta(days=1)
+        change.session.add(row)
+
+
+@pytest.mark.parametrize("how", ["ended", "its last day is over"])
+def test_a_project_that_has_ended_releases_nothing_more(place: ReviewWorld, how: str):
+    """Rights end with the project (design, rule 8): approved before is not released after."""
+    request = place.approved(files=DATA)
+    end(place, how)
+    place.releaser.release({"request_id": request.id})
+    failed = place.request(request.id)
+    assert failed.status is AirlockStatus.FAILED
+    assert "ended" in (failed.message or "")
+    with place.store.read() as session:
+        assert session.exec(select(Release)).all() == []
+    place.overseer.retry(place.world.actor("ada"), request.id)
+    place.outbox.run_due()
+    assert place.request(request.id).status is AirlockStatus.FAILED
+
+
+def test_a_release_that_was_recorded_before_the_end_is_delivered(
+    place: ReviewWorld, monkeypatch: pytest.MonkeyPatch
+):
+    request = place.approved(files=DATA)
+    with monkeypatch.context() as patch:
+        patch.setattr(place.releaser, "_place", crash)
+        with pytest.raises(RuntimeError):
+            place.releaser.release({"request_id": request.id})
+    end(place, "ended")
+    place.releaser.release({"request_id": request.id})
+    assert place.request(request.id).status is AirlockStatus.RELEASED
+
+
+def crash(*_: object) -> None:
+    raise RuntimeError
 
 
 def test_imports_appear_read_only_in_the_zone_and_are_noted(place: ReviewWorld):
