@@ -12,6 +12,7 @@ from broch_core.actors import Actor
 from broch_core.audit.record import AuditSubject
 from broch_core.errors import NotFound
 from broch_core.ids import existing_id
+from broch_core.lifecycles import AirlockStatus
 from broch_core.rules import Resource, require
 from broch_core.scope import EVERYTHING, ProjectScope, ever_members, may_export
 from broch_core.store.unit import Change
@@ -19,6 +20,8 @@ from broch_core.tables.projects import Project
 
 KIND = "airlock request"
 """What audit records and rules call it."""
+_BEFORE_REVIEW = frozenset({AirlockStatus.SUBMITTED, AirlockStatus.CHECKING, AirlockStatus.QUARANTINED})
+"""States after the submission in which a request has not reached reviewers in this turn."""
 
 
 def find_request(
@@ -57,8 +60,17 @@ def request_resource(session: Session, actor: Actor, request: AirlockRequest) ->
         author_id=request.author_id,
         ever_members=ever_members(session, request.project_id),
         may_export=export,
-        in_review=request.submitted_at is not None,
+        in_review=_reached_reviewers(request),
     )
+
+
+def _reached_reviewers(request: AirlockRequest) -> bool:
+    """Tell whether reviewers may know of a request.
+
+    What the checks hold, or have quarantined, is none of theirs yet, and maybe never: they would read what the author
+    wrote about files that nobody may look at. One that came back to its author in an earlier turn stays theirs.
+    """
+    return request.submitted_at is not None and (request.turn > 1 or request.status not in _BEFORE_REVIEW)
 
 
 def reach_request(

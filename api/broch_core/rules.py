@@ -43,7 +43,7 @@ class Resource:
     may_export: bool = False
     """The asset owners of all granted data let this actor submit egress in this project."""
     in_review: bool = False
-    """The airlock request has been submitted: reviewers may know of it."""
+    """The airlock request has reached the review, in this turn or an earlier one: reviewers may know of it."""
 
 
 PLATFORM = Resource()
