@@ -12,6 +12,7 @@ from sqlmodel import col, select
 from broch_api.people.schemas import PersonRef
 from broch_api.people.service import roles_of
 from broch_api.signin.schemas import SessionView
+from broch_api.workspaces.effects import stop_entered
 from broch_core.actions import Action
 from broch_core.actors import Actor, PlatformRole
 from broch_core.errors import Denied, Unauthenticated
@@ -100,9 +101,9 @@ class DemoSignIn:
         return self._sessions.start(handle, kind=kind)
 
     def end(self, actor: Actor) -> None:
-        """End the session that the actor came with."""
+        """End the session that the actor came with, and with it the workspaces that it entered."""
         require(actor, Action.SESSION_END, Resource("session", actor.session_id, person_id=actor.person_id))
-        self._sessions.end(actor)
+        self._sessions.end(actor, lambda change: stop_entered(change, actor))
 
     def current(self, actor: Actor) -> SessionView:
         """Say who the actor is and what they are to the platform.

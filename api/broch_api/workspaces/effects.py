@@ -9,8 +9,10 @@ import structlog
 from sqlmodel import Session, col, select
 
 from broch_api.workspaces.hub import HubClient, HubRefused
+from broch_api.workspaces.rights import SIGNED_OUT
+from broch_api.workspaces.rows import entered_by
 from broch_core.actions import Action
-from broch_core.actors import SYSTEM
+from broch_core.actors import SYSTEM, Actor
 from broch_core.audit.record import AuditSubject
 from broch_core.lifecycles import WORKSPACE, WorkspaceEvent, WorkspaceStatus
 from broch_core.outbox.worker import TemporaryError
@@ -55,6 +57,14 @@ def stop_later(change: Change, row: Workspace, actor_id: str, reason: str) -> No
         f"workspace.stop:{row.id}:{row.version}",
         {"workspace_id": row.id, "reason": reason},
     )
+
+
+def stop_entered(change: Change, actor: Actor) -> None:
+    """Stop every workspace that the actor's session entered: the session ends in this transaction."""
+    for workspace_id in entered_by(change.session, actor.session_id or ""):
+        row = change.session.get(Workspace, workspace_id, with_for_update=True)
+        if row is not None and row.status in (WorkspaceStatus.STARTING, WorkspaceStatus.RUNNING):
+            stop_later(change, row, actor.person_id, SIGNED_OUT)
 
 
 class WorkspaceEffects:

@@ -72,7 +72,7 @@ class HubClient:
                 raise HubAway("the server of an earlier start is still stopping")
 
     def stop(self, principal: str) -> bool:
-        """Have a server stopped; return whether it is gone.
+        """Have a server stopped, and everybody signed out of it; return whether it is gone.
 
         Raises:
             HubAway: nobody answers.
@@ -80,7 +80,11 @@ class HubClient:
         """
         # 400: it is not running, or on its way up; 404: no such user. What is true then, the next question tells.
         self._call("DELETE", f"{_user(principal)}/server", accept=(202, 204, 400, 404))
-        return self.server(principal) is None
+        if self.server(principal) is not None:
+            return False
+        # With the hub's user go its cookies and tokens: the next start makes another one.
+        self._call("DELETE", _user(principal), accept=(204, 400, 404))
+        return True
 
     def server(self, principal: str) -> Server | None:
         """Return the server of a principal, if the hub has one.

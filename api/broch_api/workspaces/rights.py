@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
 from broch_core.lifecycles import ProjectStatus
 from broch_core.rules import Decision, allow, deny
+
+SIGNED_OUT = (
+    "The session that you entered it with has ended. Files in your home and the project folder are kept."
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A session that entered a workspace since its start."""
+
+    expires_at: datetime
+    ended_at: datetime | None
+
+
+def is_signed_out(entries: Collection[Entry], now: datetime) -> bool:
+    """Tell whether a workspace ends with the sessions that entered it; one that nobody entered does not.
+
+    An end that somebody asked for counts at once. A session that only grew old does not, while another one goes on.
+    """
+    return any(entry.ended_at is not None for entry in entries) or (
+        bool(entries) and all(entry.expires_at <= now for entry in entries)
+    )
 
 
 def end_of_day(day: date) -> datetime:
@@ -30,6 +52,8 @@ class RunFacts:
     """Grants whose data the present start has mounted."""
     live: frozenset[str] = frozenset()
     """Grants of the project that hold at the moment of the question."""
+    signed_out: bool = False
+    """A session that entered this start was ended, or all that entered it have expired."""
 
 
 def should_run(facts: RunFacts, now: datetime) -> Decision:
@@ -40,6 +64,7 @@ def should_run(facts: RunFacts, now: datetime) -> Decision:
         (today < facts.starts_on, "The project has not begun yet."),
         (today > facts.ends_on, "The project is over."),
         (not facts.member, "You are no longer a member of this project."),
+        (facts.signed_out, SIGNED_OUT),
         (
             not facts.mounted <= facts.live,
             "The right to use data that was mounted has ended. Open the workspace again without it.",

@@ -8,13 +8,13 @@ from datetime import datetime
 
 from sqlmodel import Session, col, or_, select
 
-from broch_api.workspaces.rights import RunFacts
+from broch_api.workspaces.rights import Entry, RunFacts, is_signed_out
 from broch_core.errors import NotFound
 from broch_core.scope import live_grants
 from broch_core.tables.datasets import Dataset, DatasetVersion, Grant, GrantKind
-from broch_core.tables.people import Person
+from broch_core.tables.people import Person, UserSession
 from broch_core.tables.projects import Membership, Project
-from broch_core.tables.workspaces import Workspace
+from broch_core.tables.workspaces import LoginCode, Workspace
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Standing:
     member_until: datetime | None
     grants: Sequence[tuple[Grant, DatasetVersion, Dataset]]
     """Grants of kind `mount` that hold now."""
+    signed_out: bool
 
     def facts(self, *, starting: bool = False) -> RunFacts:
         """Return the facts of the rule.
@@ -42,6 +43,7 @@ class Standing:
             deadline_at=None if starting else self.workspace.deadline_at,
             mounted=frozenset() if starting else frozenset(self.workspace.grant_ids),
             live=frozenset(grant.id for grant, _, _ in self.grants),
+            signed_out=self.signed_out and not starting,
         )
 
 
@@ -80,7 +82,34 @@ def standing_of(session: Session, workspace: Workspace, now: datetime) -> Standi
     if project is None:
         raise NotFound
     member, until = membership_end(session, project.id, workspace.person_id, now)
-    return Standing(workspace, project, member, until, mount_grants(session, project.id, now))
+    grants = mount_grants(session, project.id, now)
+    signed_out = is_signed_out(entries_of(session, workspace), now)
+    return Standing(workspace, project, member, until, grants, signed_out)
+
+
+def entries_of(session: Session, workspace: Workspace) -> list[Entry]:
+    """Return the sessions that entered the present start of a workspace."""
+    entered = (
+        select(LoginCode.session_id)
+        .where(LoginCode.principal == workspace.principal)
+        .where(col(LoginCode.redeemed_at) >= (workspace.opened_at or workspace.created_at))
+    )
+    rows = session.exec(
+        select(UserSession.expires_at, UserSession.ended_at).where(col(UserSession.id).in_(entered))
+    )
+    return [Entry(expires_at, ended_at) for expires_at, ended_at in rows]
+
+
+def entered_by(session: Session, session_id: str) -> list[str]:
+    """Return the ids of the workspaces whose present start a session entered."""
+    query = (
+        select(Workspace.id)
+        .join(LoginCode, col(LoginCode.principal) == Workspace.principal)
+        .where(LoginCode.session_id == session_id, col(LoginCode.redeemed_at) >= col(Workspace.opened_at))
+        .distinct()
+        .order_by(Workspace.id)
+    )
+    return list(session.exec(query).all())
 
 
 def find_principal(session: Session, principal: str, *, lock: bool = False) -> Workspace:

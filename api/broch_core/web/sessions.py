@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -16,7 +17,7 @@ from broch_core.actors import Actor, PlatformRole, ProjectRole
 from broch_core.audit.record import AuditSubject
 from broch_core.clock import utc_now
 from broch_core.errors import NotFound
-from broch_core.store.unit import Store
+from broch_core.store.unit import Change, Store
 from broch_core.tables.people import Person, PersonRole, UserSession
 from broch_core.tables.projects import Membership
 
@@ -75,8 +76,13 @@ class Sessions:
             )
             return Started(token, session.id, session.expires_at)
 
-    def end(self, actor: Actor) -> None:
-        """End the session that the actor came with."""
+    def end(self, actor: Actor, also: Callable[[Change], None] | None = None) -> None:
+        """End the session that the actor came with.
+
+        Args:
+            actor: whose session.
+            also: what ends with it, in the same transaction.
+        """
         with self._store.write() as change:
             change.session.exec(
                 update(UserSession)
@@ -84,6 +90,8 @@ class Sessions:
                 .values(ended_at=utc_now())
             )
             change.audit(actor.person_id, Action.SESSION_END, AuditSubject("session", actor.session_id))
+            if also is not None:
+                also(change)
 
     def remembered(self, token: str) -> Actor | None:
         """Return the actor of a token without asking the database, if the last answer must still hold.

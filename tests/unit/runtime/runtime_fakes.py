@@ -111,6 +111,10 @@ class FakeHub:
                     return 409, {"message": "exists"}
                 self.users.add(name)
                 return 201, self.model(name)
+            if method == "DELETE" and name in self.users:
+                assert name not in self.servers, "a user with a server is never deleted"
+                self.users.remove(name)
+                return 204, None
             return (200, self.model(name)) if name in self.users else (404, {"message": "no user"})
         return self.server(method, name)
 

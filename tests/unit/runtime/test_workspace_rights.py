@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from broch_api.workspaces.rights import RunFacts, deadline, end_of_day, should_run
+from broch_api.workspaces.rights import Entry, RunFacts, deadline, end_of_day, is_signed_out, should_run
 from broch_core.lifecycles import ProjectStatus
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -34,6 +34,7 @@ FACTS = RunFacts(
         ({"starts_on": date(2026, 11, 23)}, "not begun"),
         ({"ends_on": date(2026, 11, 21)}, "over"),
         ({"member": False}, "no longer a member"),
+        ({"signed_out": True}, "session"),
         ({"live": frozenset({"b"})}, "data that was mounted"),
         ({"deadline_at": NOW}, "time is over"),
         ({"deadline_at": NOW - timedelta(days=1)}, "time is over"),
@@ -73,3 +74,26 @@ def test_the_deadline_is_the_first_end_of_any_right(more: dict[str, object], exp
 
 def test_the_last_day_is_included():
     assert end_of_day(date(2026, 12, 31)) == datetime(2027, 1, 1, tzinfo=UTC)
+
+
+LIVE = Entry(NOW + timedelta(hours=1), None)
+OLD = Entry(NOW, None)
+ENDED = Entry(NOW + timedelta(hours=1), NOW)
+
+
+@pytest.mark.parametrize(
+    ("entries", "signed_out"),
+    [
+        ([], False),
+        ([LIVE], False),
+        ([LIVE, OLD], False),
+        ([OLD], True),
+        ([OLD, OLD], True),
+        ([ENDED], True),
+        ([LIVE, ENDED], True),
+    ],
+)
+def test_a_workspace_ends_with_a_session_that_was_ended_or_with_the_last_that_grew_old(
+    entries: list[Entry], signed_out: bool
+):
+    assert is_signed_out(entries, NOW) is signed_out

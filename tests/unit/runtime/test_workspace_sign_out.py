@@ -1,0 +1,84 @@
+"""Workspaces end with the sessions that entered them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from sqlmodel import select
+
+from broch_api.signin.service import DemoSignIn
+from broch_api.workspaces.reconciler import Reconciler
+from broch_core.clock import utc_now
+from broch_core.lifecycles import WorkspaceStatus
+from broch_core.tables.people import UserSession
+from unit.runtime.runtime_fakes import Plane
+from unit.runtime.runtime_steps import running
+from unit.runtime.test_hub_login import Browser, redeem
+
+S = WorkspaceStatus
+
+
+def entered(plane: Plane) -> Browser:
+    """Return a browser of ruth's that entered her workspace."""
+    browser = Browser(plane, "ruth")
+    assert redeem(plane, browser.authorize()["code"]).status_code == 200
+    return browser
+
+
+def sign_out(plane: Plane, browser: Browser) -> None:
+    actor = plane.world.sessions.actor(browser.token)
+    assert actor is not None
+    DemoSignIn(plane.world.store, plane.world.sessions, enabled=True).end(actor)
+
+
+def test_signing_out_stops_the_workspace_that_was_entered_and_ends_its_sign_ins(plane: Plane):
+    principal = running(plane)
+    browser = entered(plane)
+    plane.get(Reconciler).round()
+    assert plane.row().status is S.RUNNING
+    sign_out(plane, browser)
+    assert plane.row().status is S.STOPPING
+    assert plane.row().door_token_hash is None
+    plane.settle()
+    assert plane.row().status is S.STOPPED
+    assert "session" in (plane.row().message or "")
+    assert principal not in plane.hub.users
+
+
+def test_signing_out_elsewhere_leaves_a_workspace_that_was_not_entered_from_there(plane: Plane):
+    running(plane)
+    entered(plane)
+    sign_out(plane, Browser(plane, "ruth"))
+    sign_out(plane, Browser(plane, "ada"))
+    plane.settle()
+    plane.get(Reconciler).round()
+    assert plane.row().status is S.RUNNING
+
+
+def test_a_start_is_not_judged_by_the_sessions_of_an_earlier_one(plane: Plane):
+    running(plane)
+    sign_out(plane, entered(plane))
+    plane.settle()
+    running(plane)
+    plane.get(Reconciler).round()
+    assert plane.row().status is S.RUNNING
+
+
+@pytest.mark.parametrize(
+    "change", [{"expires_at": utc_now() - timedelta(seconds=1)}, {"ended_at": utc_now()}]
+)
+def test_a_session_that_expired_or_was_revoked_ends_the_workspace_within_a_round(
+    plane: Plane, change: dict[str, object]
+):
+    running(plane)
+    entered(plane)
+    with plane.world.store.write(housekeeping=True) as unit:
+        for row in unit.session.exec(select(UserSession)).all():
+            for name, value in change.items():
+                setattr(row, name, value)
+            unit.session.add(row)
+    plane.get(Reconciler).round()
+    plane.settle()
+    assert plane.row().status is S.STOPPED
+    assert "session" in (plane.row().message or "")
