@@ -21,16 +21,15 @@ from traitlets import Unicode
 
 from broch_spawner.control import ControlPlane, ControlPlaneError, Event
 from broch_spawner.hub_gate import HubGate
-from broch_spawner.workspace import HUB_SOCKET, LAB, PlanRefused, workspace_profile
+from broch_spawner.workspace import HUB_SOCKET, LAB, PlanRefused, workspace_profile, workspace_quotas
 from broch_workspaces.plan import SpawnPlan
 from broch_workspaces.sandbox import launch
-from broch_workspaces.sandbox.errors import SandboxUnavailable
-from broch_workspaces.sandbox.memory import MemoryWatchdog, Watched
+from broch_workspaces.sandbox.bounds import Bounds
+from broch_workspaces.sandbox.errors import CgroupUnavailable, SandboxUnavailable
 
 _TAIL = 64 << 10
 """Bytes of a workspace's output that are kept for error texts."""
 _FROM_HUB = ("JUPYTERHUB_", "JPY_")
-_WATCHDOG = MemoryWatchdog()
 
 
 class SandboxSpawner(Spawner):  # type: ignore[misc]
@@ -44,6 +43,7 @@ class SandboxSpawner(Spawner):  # type: ignore[misc]
         super().__init__(**kwargs)
         self._process: subprocess.Popen[bytes] | None = None
         self._gate: HubGate | None = None
+        self._bounds: Bounds | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._while_running: list[asyncio.Task[None]] = []
         self._tail = b""
@@ -75,7 +75,14 @@ class SandboxSpawner(Spawner):  # type: ignore[misc]
             left = self._seconds_left(plan)
             self._step = "Making the sandbox"
             address = await self._launch(plan)
-        except (ControlPlaneError, PlanRefused, SandboxUnavailable, ValueError, OSError) as error:
+        except (
+            ControlPlaneError,
+            PlanRefused,
+            SandboxUnavailable,
+            CgroupUnavailable,
+            ValueError,
+            OSError,
+        ) as error:
             text = (
                 str(error)
                 if not isinstance(error, OSError)
@@ -110,6 +117,13 @@ class SandboxSpawner(Spawner):  # type: ignore[misc]
             hub_socket=own / "hub.sock",
             env=self._environment(),
         )
+        bounds = self._bounds = Bounds(
+            plan.principal,
+            plan.profile,
+            tmpfs=profile.tmpfs,
+            quotas=workspace_quotas(plan),
+            on_excess=self._on_excess,
+        )
         lab_socket = own / "lab.sock"
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(lab_socket))
@@ -118,8 +132,11 @@ class SandboxSpawner(Spawner):  # type: ignore[misc]
             listener.setblocking(False)  # noqa: FBT003 (the system's signature)
             fd = listener.fileno()
             # From the hub's main thread: the sandbox dies with the thread that makes it.
-            self._process = launch.start(profile, self._command(fd), pass_fds=[fd])
-        self._watch(self._process, plan)
+            self._process = launch.start(
+                profile, self._command(fd), pass_fds=[fd], before_run=bounds.before_run
+            )
+        bounds.watch(self._process)
+        self._watch(self._process, bounds, plan)
         return "http+unix://" + quote(str(lab_socket), safe="")
 
     def _command(self, listener: int) -> list[str]:
@@ -148,19 +165,19 @@ class SandboxSpawner(Spawner):  # type: ignore[misc]
         environment["JUPYTERHUB_SINGLEUSER_EXTENSION"] = "1"
         return environment
 
-    def _watch(self, process: subprocess.Popen[bytes], plan: SpawnPlan) -> None:
-        limit = plan.profile.memory_bytes
+    def _on_excess(self, why: str) -> None:
+        # In a watchdog's thread.
+        self._why = why
+        if self._process is not None:
+            self._process.kill()
 
-        def on_excess(used: int) -> None:
-            self._why = f"The workspace used {used >> 20} MiB of memory; its limit is {limit >> 20} MiB."
-            process.kill()
-
-        _WATCHDOG.watch(process.pid, Watched(limit, on_excess))
+    def _watch(self, process: subprocess.Popen[bytes], bounds: Bounds, plan: SpawnPlan) -> None:
         self.log.info(
-            "workspace.started principal=%s pid=%d memory=watchdog limit=%d",
+            "workspace.started principal=%s pid=%d memory=%s limit=%d",
             self.user.name,
             process.pid,
-            limit,
+            bounds.memory,
+            plan.profile.memory_bytes,
         )
         output = process.stdout
         assert output is not None  # noqa: S101 (it is always a pipe)
@@ -181,9 +198,10 @@ class SandboxSpawner(Spawner):  # type: ignore[misc]
     async def _ended(self, process: subprocess.Popen[bytes]) -> None:
         """Say what became of the workspace, once its output ended."""
         status = await asyncio.to_thread(process.wait)
-        _WATCHDOG.forget(process.pid)
         if self._process is not process:
             return
+        why = await asyncio.to_thread(self._release)
+        self._why = self._why or why
         if self._why or status == 0:
             detail = self._why or "The workspace ended by itself."
             self._tell("stopped", detail)
@@ -238,12 +256,21 @@ class SandboxSpawner(Spawner):  # type: ignore[misc]
             process = self._process
             process.kill()
             await asyncio.to_thread(process.wait)
-            _WATCHDOG.forget(process.pid)
             self._process = None
             self._tell("stopped", self._why)
         await self._clean_up()
 
+    def _release(self) -> str:
+        """Give back what bounded the workspace; return what the kernel ended it for, if it did."""
+        if self._bounds is None:
+            return ""
+        bounds, self._bounds = self._bounds, None
+        why = bounds.why_it_ended()
+        bounds.release()
+        return why
+
     async def _clean_up(self) -> None:
+        await asyncio.to_thread(self._release)
         for task in self._while_running:
             task.cancel()
         self._while_running = []

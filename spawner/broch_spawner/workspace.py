@@ -12,7 +12,9 @@ from pathlib import Path
 
 from broch_workspaces.plan import Mount, SpawnPlan
 from broch_workspaces.sandbox import runtime
-from broch_workspaces.sandbox.profile import Bind, DataFile, Limits, Link, SandboxProfile, Tmpfs
+from broch_workspaces.sandbox.bounds import limits_of, quotas_of
+from broch_workspaces.sandbox.profile import Bind, DataFile, Link, SandboxProfile, Tmpfs
+from broch_workspaces.sandbox.watchdog import Quota
 
 HOME = "/home/researcher"
 LAB = "/opt/broch/lab.py"
@@ -104,9 +106,14 @@ def workspace_profile(
             "JUPYTER_PREFER_ENV_PATH": "1",
             "BROCH_PROJECT": plan.project_name,
         },
-        limits=Limits(
-            data_bytes=profile.memory_bytes, processes=profile.processes, file_bytes=profile.file_bytes
-        ),
+        limits=limits_of(profile),
         chdir=HOME,
         hostname="workspace",
     )
+
+
+def workspace_quotas(plan: SpawnPlan) -> tuple[Quota, ...]:
+    """Return what the folders that the workspace writes to may hold."""
+    shared = (mount.source for mount in plan.mounts if mount.target == "/project" and not mount.read_only)
+    project = next(shared, None)
+    return quotas_of(plan.profile, home=Path(plan.home), project=Path(project) if project else None)

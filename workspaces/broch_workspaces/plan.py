@@ -48,6 +48,12 @@ class Profile(BaseModel):
     """Largest single file, bytes."""
     tmp_bytes: int = Field(default=1 << 30, gt=0)
     """Size of `/tmp`, bytes."""
+    home_bytes: int = Field(default=20 << 30, gt=0)
+    """What the home may hold, bytes on disk. The size of the largest file: one such may be there."""
+    project_bytes: int = Field(default=100 << 30, gt=0)
+    """What the project's shared folder may hold, bytes on disk."""
+    folder_entries: int = Field(default=500_000, gt=0)
+    """Files and folders that either may hold: a hundred times a large study, and counted in seconds."""
 
 
 class SpawnPlan(BaseModel):

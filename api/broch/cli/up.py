@@ -26,7 +26,8 @@ from broch_core.errors import DomainError
 from broch_core.settings import Settings
 from broch_spawner.settings import HubSettings
 from broch_workspaces.sandbox.account import Account, choose_account, drop_privileges
-from broch_workspaces.sandbox.errors import SandboxUnavailable
+from broch_workspaces.sandbox.cgroup import take_over
+from broch_workspaces.sandbox.errors import CgroupUnavailable, SandboxUnavailable
 from broch_workspaces.sandbox.runtime import interpreter_folders
 
 READY_SECONDS = 120.0
@@ -105,6 +106,10 @@ def _become_unprivileged(settings: Settings) -> Account:
         run_folder.refuse_foreign(settings.run, ours)
         settings.run.mkdir(exist_ok=True, mode=0o700)
         writable.append(settings.run)
+    # Before root goes, and before there is any other process of ours. Without one, watchdogs bound workspaces.
+    uid, gid = choose_account() if os.geteuid() == 0 else (None, None)
+    with contextlib.suppress(CgroupUnavailable):
+        take_over(uid, gid)
     return drop_privileges([*interpreter_folders(), *doctor.source_folders()], writable)
 
 

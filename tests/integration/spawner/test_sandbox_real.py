@@ -207,7 +207,9 @@ MAKERS = {
 
 
 @pytest.mark.parametrize("moment", MAKERS)
-def test_a_sandbox_dies_with_its_maker(ordinary_process, moment):
+def test_a_sandbox_dies_with_its_maker_or_runs_nothing_until_the_next_start(
+    ordinary_process, ordinary, moment
+):
     maker = ordinary_process(
         INSIDE
         + f"""
@@ -221,7 +223,45 @@ process.wait()
     assert inner.exists()
     maker.kill()
     maker.wait()
+    time.sleep(0.5)
+    children = inner / "task" / inner.name / "children"
+    if children.exists():
+        assert not children.read_text(), "a sandbox outlived its maker"
+        ordinary("from broch_workspaces.sandbox import gate; gate.end_orphans()")
     gone_within(inner, 20)
+
+
+def test_what_a_maker_left_half_made_is_ended_and_nothing_else_is(ordinary):
+    """The outer process is killed while the first inner one waits for it: really, by a pipe that is full."""
+    said = ordinary(
+        INSIDE
+        + """
+import os, signal, subprocess, threading, time
+from broch_workspaces.sandbox import gate
+with_all = SandboxProfile(binds=runtime.runtime_binds(), links=runtime.system_links())
+alive = launch.start(with_all, ["/usr/bin/sleep", "30"])
+read, write = os.pipe()
+os.set_blocking(write, False)
+try:
+    while True: os.write(write, b"x" * 4096)
+except BlockingIOError: os.set_blocking(write, True)
+half = subprocess.Popen(["bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--info-fd", str(write),
+    "--", *gate.gated(["/usr/bin/sleep", "30"], keep_stdin=False)], pass_fds=[write], stdin=subprocess.PIPE)
+children = Path(f"/proc/{half.pid}/task/{half.pid}/children")
+until = time.monotonic() + 10
+while not children.read_text() and time.monotonic() < until: time.sleep(0.01)
+inner = int(children.read_text())
+time.sleep(0.2)
+half.kill(); half.wait()
+time.sleep(0.2)
+print("left", Path(f"/proc/{inner}").exists(), "ended", gate.end_orphans() == [inner], "alive", alive.poll() is None)
+time.sleep(0.2)
+print("gone", not Path(f"/proc/{inner}").exists() or "Z" in Path(f"/proc/{inner}/stat").read_text())
+alive.kill(); alive.communicate()
+"""
+    )
+    assert "left True ended True alive True" in said
+    assert "gone True" in said
 
 
 def test_a_sandbox_that_is_killed_at_once_leaves_nothing(ordinary_process):

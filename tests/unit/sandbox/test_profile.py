@@ -20,7 +20,7 @@ ALWAYS = (
     "--unshare-user --unshare-all --disable-userns --uid 1000 --gid 1000 --hostname sandbox --die-with-parent "
     "--new-session --cap-drop ALL"
 )
-END = "--remount-ro /dev --remount-ro / --chdir /"
+END = "--remount-ro /proc --remount-ro /dev --remount-ro / --chdir /"
 
 
 def test_a_full_profile_becomes_exactly_these_arguments():
@@ -43,7 +43,7 @@ def test_a_full_profile_becomes_exactly_these_arguments():
         "--proc /proc --dev /dev --symlink usr/bin /bin --perms 0755 --dir /data "
         "--perms 1777 --size 4096 --tmpfs /tmp --ro-bind /usr /usr --ro-bind /srv/data/v1 /data/cohort "
         "--ro-bind-try /etc/fonts /etc/fonts --perms 0400 --ro-bind-data 10 /etc/passwd "
-        "--bind /srv/home /home/researcher --remount-ro /dev --remount-ro / --chdir /home/researcher"
+        "--bind /srv/home /home/researcher --remount-ro /proc --remount-ro /dev --remount-ro / --chdir /home/researcher"
     )
 
 
@@ -87,6 +87,12 @@ def test_an_argument_cannot_become_two():
         encode_arguments(["--setenv", "A", "1\0--share-net"])
 
 
-def test_core_dumps_are_always_off_and_unset_limits_are_left_alone():
-    assert Limits(processes=None, open_files=None).as_rlimits() == {resource.RLIMIT_CORE: 0}
+def test_core_dumps_and_real_time_are_always_off_and_unset_limits_are_left_alone():
+    never = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_RTPRIO: 0,
+        resource.RLIMIT_NICE: 0,
+        resource.RLIMIT_MEMLOCK: 8 << 20,
+    }
+    assert Limits(processes=None, open_files=None).as_rlimits() == never
     assert Limits(data_bytes=5).as_rlimits()[resource.RLIMIT_DATA] == 5

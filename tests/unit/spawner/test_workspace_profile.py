@@ -85,4 +85,4 @@ def test_the_watchdog_counts_everything_below_a_sandbox(tmp_path: Path):
     table = process_table(tmp_path)
     assert sorted(descendants(table, 10)) == [10, 11, 12]
     assert table[11] == (10, 7 * 4096)
-    assert proportional_bytes([10, 12, 999], tmp_path) == 8192
+    assert proportional_bytes([10, 12, 999], tmp_path) == (8192, 0)

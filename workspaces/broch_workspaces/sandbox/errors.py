@@ -35,3 +35,7 @@ class SandboxUnavailable(RuntimeError):
         self.cause = cause
         self.what = what
         self.remedy = remedy
+
+
+class CgroupUnavailable(RuntimeError):
+    """No control group bounds workspaces here, and why; the watchdog does instead."""

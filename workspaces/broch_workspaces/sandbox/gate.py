@@ -3,10 +3,17 @@
 bubblewrap's processes ask the kernel to be killed with their parent (PR_SET_PDEATHSIG) only at the end of their
 set-up. Whoever is killed before that leaves an orphan. So what runs inside first waits for a word from us, and ends
 when we are gone; and we give the word only when both processes of bubblewrap have made their arrangement.
+
+One moment is left, of microseconds on a machine with time to spare: the outer process has made its arrangement and
+dies with us, the first inner one still waits for it and waits for ever. It runs nothing and never will; the next start
+of a sandbox ends it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,3 +72,39 @@ def _has_child(pid: int) -> bool:
     except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
         every = (stat_fields(path) for path in Path("/proc").glob("[0-9]*/stat"))
         return any(fields is not None and fields[1] == str(pid) for fields in every)
+
+
+def end_orphans(proc: Path = Path("/proc")) -> list[int]:
+    """Kill what a maker left that was killed in the one moment told above; return the pids.
+
+    Such a process is a bubblewrap of this account, about to run our gate, whose parent is no bubblewrap any more.
+    """
+    found = {}
+    for entry in os.listdir(proc):  # noqa: PTH208 (before each start)
+        if entry.isdigit():
+            fields = stat_fields(proc / entry / "stat")
+            if fields is not None and _is_gate(proc / entry):
+                found[int(entry)] = int(fields[1])
+    ours = os.getpid()
+    orphans = [pid for pid, parent in found.items() if parent not in found and parent != ours]
+    orphans = [pid for pid in orphans if _is_first_inside(proc / str(pid))]
+    for pid in orphans:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    return orphans
+
+
+def _is_gate(place: Path) -> bool:
+    with contextlib.suppress(OSError):
+        command = (place / "cmdline").read_bytes().split(b"\0")
+        return command[0].endswith(b"bwrap") and any(word.startswith(_SCRIPT.encode()) for word in command)
+    return False
+
+
+def _is_first_inside(place: Path) -> bool:
+    """Whether the process is 1 in a pid namespace below ours."""
+    with contextlib.suppress(OSError):
+        for line in (place / "status").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("NSpid:"):
+                return len(line.split()) > 2 and line.split()[-1] == "1"
+    return False

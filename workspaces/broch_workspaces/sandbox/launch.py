@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import resource
@@ -10,6 +11,7 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import IO
 
 from broch_workspaces.sandbox import gate, seccomp
@@ -87,6 +89,7 @@ def start(
         ValueError: a descriptor or a profile that would open the sandbox.
     """
     refuse_root()
+    gate.end_orphans()
     executable = bwrap or shutil.which("bwrap")
     if executable is None:
         raise SandboxUnavailable(
@@ -183,6 +186,22 @@ def _set_limits(pid: int, limits: Limits) -> None:
         ceiling = resource.prlimit(pid, which)[1]
         allowed = value if ceiling == resource.RLIM_INFINITY else min(value, ceiling)
         resource.prlimit(pid, which, (allowed, allowed))
+    if limits.nice:
+        os.setpriority(os.PRIO_PROCESS, pid, max(limits.nice, os.getpriority(os.PRIO_PROCESS, pid)))
+    if limits.cores is not None:
+        os.sched_setaffinity(pid, _cores(limits.cores))
+    # When the machine runs out of memory, the kernel looks at what is in sandboxes first (proc(5)).
+    Path(f"/proc/{pid}/oom_score_adj").write_text("1000", encoding="ascii")
+
+
+_turn = itertools.count()
+
+
+def _cores(wanted: int) -> list[int]:
+    """Return `wanted` of the processors that are ours, from the last on, beginning elsewhere each time."""
+    ours = sorted(os.sched_getaffinity(0), reverse=True)
+    start = next(_turn) * wanted
+    return [ours[(start + place) % len(ours)] for place in range(min(wanted, len(ours)))]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

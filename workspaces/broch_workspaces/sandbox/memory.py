@@ -1,39 +1,25 @@
-"""A limit on what all processes of a sandbox use together, where there is no cgroup to do it.
-
-setrlimit(2) counts each process alone. So one thread looks four times a second at everything below each sandbox and
-kills a sandbox that is over. Between two looks memory can grow by what the machine writes in a quarter of a second.
-"""
+"""How much memory the processes of a sandbox use together, read from /proc, where no cgroup counts it."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from broch_workspaces.sandbox.gate import stat_fields
 
-INTERVAL_SECONDS = 0.25
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-
-
-@dataclass(frozen=True)
-class Watched:
-    """One sandbox and what to do when it is over its limit."""
-
-    limit: int
-    """Bytes."""
-    on_excess: Callable[[int], None]
-    """Called in the watchdog's thread with the bytes used; must kill the sandbox."""
+_KIB = 1024
+_PER_DESCRIPTOR = 64 << 10
+"""What an open pipe or socket is taken to hold of the kernel's memory, bytes: nothing of it shows in /proc."""
 
 
 def process_table(proc: Path = Path("/proc")) -> dict[int, tuple[int, int]]:
     """Return `{pid: (parent, resident bytes)}` of every process that can be seen."""
     table = {}
-    for entry in os.listdir(proc):  # noqa: PTH208 (four times a second)
+    for entry in os.listdir(proc):  # noqa: PTH208 (often)
         if entry.isdigit():
             fields = stat_fields(proc / entry / "stat")
             if fields is not None and len(fields) > 21:
@@ -53,60 +39,79 @@ def descendants(table: dict[int, tuple[int, int]], top: int) -> list[int]:
     return found
 
 
-def proportional_bytes(pids: list[int], proc: Path = Path("/proc")) -> int:
-    """Return the memory of these processes with shared pages counted once (PSS); slower than the resident size."""
-    total = 0
+def proportional_bytes(pids: Iterable[int], proc: Path = Path("/proc")) -> tuple[int, int]:
+    """Return the memory of these processes with shared pages counted once (PSS): all of it, and what is in files.
+
+    Slower than the resident size. Zeros where it cannot be read.
+    """
+    total = files = 0
     for pid in pids:
         with contextlib.suppress(OSError):
             for line in (proc / str(pid) / "smaps_rollup").read_text(encoding="ascii").splitlines():
-                if line.startswith("Pss:"):
-                    total += int(line.split()[1]) * 1024
+                name, _, size = line.partition(":")
+                if name == "Pss":
+                    total += int(size.split()[0]) * _KIB
+                elif name == "Pss_Shmem":
+                    files += int(size.split()[0]) * _KIB
+    return total, files
+
+
+def shared_memory(proc: Path = Path("/proc")) -> int:
+    """Return what all memory files and tmpfs of the machine hold, bytes: a bound for those of any sandbox."""
+    return _meminfo(proc).get("Shmem", 0)
+
+
+def available(proc: Path = Path("/proc")) -> tuple[int, int]:
+    """Return what the machine can still give without swapping, and what it has, bytes."""
+    found = _meminfo(proc)
+    return found.get("MemAvailable", 0), found.get("MemTotal", 0)
+
+
+def _meminfo(proc: Path) -> dict[str, int]:
+    text = (proc / "meminfo").read_text(encoding="ascii")
+    return {line.split(":")[0]: int(line.split()[1]) * _KIB for line in text.splitlines()}
+
+
+def tmpfs_bytes(pid: int, targets: Sequence[str], proc: Path = Path("/proc")) -> int:
+    """Return what lies in the sandbox's own file systems in memory, seen through its process `pid`."""
+    total = 0
+    for target in targets:
+        with contextlib.suppress(OSError):
+            status = os.statvfs(f"{proc}/{pid}/root{target}")
+            total += (status.f_blocks - status.f_bfree) * status.f_frsize
     return total
 
 
-class MemoryWatchdog:
-    """One thread for all sandboxes of this process."""
+def open_descriptors(pids: Iterable[int], proc: Path = Path("/proc")) -> tuple[int, int]:
+    """Return bytes of memory files (memfd_create(2)) that these processes hold, and a guess for pipes and sockets.
 
-    def __init__(self, interval: float = INTERVAL_SECONDS) -> None:
-        self._interval = interval
-        self._watched: dict[int, Watched] = {}
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+    A memory file that nobody maps shows in no process's size.
+    """
+    files: dict[int, int] = {}
+    others = 0
+    for pid in pids:
+        with contextlib.suppress(OSError), os.scandir(proc / str(pid) / "fd") as descriptors:
+            for item in descriptors:
+                with contextlib.suppress(OSError):
+                    leads_to = os.readlink(item.path)  # noqa: PTH115 (often)
+                    if leads_to.startswith("/memfd:"):
+                        status = item.stat()
+                        files[status.st_ino] = status.st_blocks * 512
+                    elif leads_to.startswith(("socket:", "pipe:")):
+                        others += _PER_DESCRIPTOR
+    return sum(files.values()), others
 
-    def watch(self, pid: int, watched: Watched) -> None:
-        """Begin to watch everything below `pid` (bubblewrap's own)."""
-        with self._lock:
-            self._watched[pid] = watched
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="sandbox-memory", daemon=True)
-                self._thread.start()
 
-    def forget(self, pid: int) -> None:
-        """Stop watching `pid`."""
-        with self._lock:
-            self._watched.pop(pid, None)
+def used_bytes(pids: Sequence[int], resident: int, inside: int, tmpfs: Sequence[str]) -> int:
+    """Return what a sandbox uses, as exactly as /proc tells.
 
-    def _run(self) -> None:
-        pause = threading.Event()
-        while True:
-            with self._lock:
-                watched = dict(self._watched)
-                if not watched:
-                    self._thread = None
-                    return
-            self.look(watched)
-            pause.wait(self._interval)
-
-    def look(self, watched: dict[int, Watched]) -> None:
-        """Look once at each watched sandbox."""
-        table = process_table()
-        for pid, sandbox in watched.items():
-            below = descendants(table, pid)
-            resident = sum(table[one][1] for one in below if one in table)
-            # Forked processes share pages: what looks like too much is counted again properly before it costs a life.
-            # Where that cannot be read (it says 0), the larger number stands.
-            if resident > sandbox.limit:
-                used = proportional_bytes(below) or resident
-                if used > sandbox.limit:
-                    self.forget(pid)
-                    sandbox.on_excess(used)
+    Args:
+        pids: all its processes.
+        resident: sum of their resident sizes, which stands where nothing better can be read.
+        inside: its first process, through whose eyes `tmpfs` are seen.
+        tmpfs: paths of its file systems in memory.
+    """
+    total, mapped_files = proportional_bytes(pids)
+    files = tmpfs_bytes(inside, tmpfs) + open_descriptors(pids)[0]
+    # Files may be mapped, held open, or both: the larger number is no less than half of the truth.
+    return (total or resident) - mapped_files + max(mapped_files, files)

@@ -65,9 +65,13 @@ class Limits:
     """Descriptors of each process (RLIMIT_NOFILE)."""
     cpu_seconds: int | None = None
     """CPU time of each process, seconds (RLIMIT_CPU)."""
+    cores: int | None = None
+    """Processors that all processes together may run on; the filter of system calls keeps them there."""
+    nice: int = 0
+    """How much others go first (nice(2)), 0 to 19. It can be raised inside, never lowered."""
 
     def as_rlimits(self) -> dict[int, int]:
-        """Return `{RLIMIT_x: value}`; core dumps are always off."""
+        """Return `{RLIMIT_x: value}`; core dumps, real time and much locked memory never are."""
         wanted = {
             resource.RLIMIT_DATA: self.data_bytes,
             resource.RLIMIT_AS: self.address_space_bytes,
@@ -76,6 +80,9 @@ class Limits:
             resource.RLIMIT_NOFILE: self.open_files,
             resource.RLIMIT_CPU: self.cpu_seconds,
             resource.RLIMIT_CORE: 0,
+            resource.RLIMIT_RTPRIO: 0,
+            resource.RLIMIT_NICE: 0,
+            resource.RLIMIT_MEMLOCK: 8 * MIB,
         }
         return {which: value for which, value in wanted.items() if value is not None}
 
@@ -171,7 +178,17 @@ def bwrap_arguments(profile: SandboxProfile, fds: Mapping[str, int]) -> list[str
     # A parent before its children, so that none hides another.
     for path in sorted(mounts, key=lambda path: (len(path.parts), str(path))):
         arguments += mounts[path]
-    return [*arguments, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", profile.chdir]
+    return [
+        *arguments,
+        "--remount-ro",
+        "/proc",
+        "--remount-ro",
+        "/dev",
+        "--remount-ro",
+        "/",
+        "--chdir",
+        profile.chdir,
+    ]
 
 
 def encode_arguments(arguments: Sequence[str]) -> bytes:
