@@ -12,6 +12,8 @@ from broch_core.proof.attestation import (
     statement_digest,
 )
 from broch_core.proof.canonical import canonical
+from broch_core.proof.certificate import build_certificate, verify_certificate
+from broch_core.proof.deletion import DELETION_ACTION, DeletionStatement
 from broch_core.proof.dsse import Envelope, sign_envelope, verify_envelope
 from broch_core.proof.errors import (
     BadSignature,
@@ -42,11 +44,13 @@ from broch_core.proof.verification import Newer, Outcome, Step, VerificationRepo
 from broch_core.proof.verify_cli import run_verify
 
 __all__ = [
+    "DELETION_ACTION",
     "EMPTY_ROOT",
     "RELEASE_ACTION",
     "BadSignature",
     "CheckSummary",
     "Checkpoint",
+    "DeletionStatement",
     "Direction",
     "Envelope",
     "InvalidProof",
@@ -74,6 +78,7 @@ __all__ = [
     "TrustedKey",
     "VerificationReport",
     "VerifierKey",
+    "build_certificate",
     "build_receipt",
     "canonical",
     "leaf_hash",
@@ -82,6 +87,7 @@ __all__ = [
     "sign_checkpoint",
     "sign_envelope",
     "statement_digest",
+    "verify_certificate",
     "verify_checkpoint",
     "verify_consistency",
     "verify_envelope",

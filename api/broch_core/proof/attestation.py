@@ -93,7 +93,7 @@ class ReleaseStatement:
         if len({file.name for file in self.files}) != len(self.files):
             raise Malformed("Two files of the release have one name.")
         for file in self.files:
-            _check_file_name(file.name)
+            check_file_name(file.name)
             encoding.hex32(file.sha256, what="The digest of a file")
 
     def payload(self) -> bytes:
@@ -174,7 +174,7 @@ class ReleaseStatement:
             policy_digest=encoding.hex32(predicate["policy_digest"], what="The policy digest"),
             checks=tuple(_check(check) for check in checks),
             origin=encoding.text(log["origin"], what="The origin"),
-            files=tuple(_file(subject) for subject in subjects),
+            files=tuple(parse_file(subject) for subject in subjects),
         )
         if statement.payload() != payload:
             raise Malformed("The statement is not in canonical form.")
@@ -191,7 +191,12 @@ def _check(value: Any) -> CheckSummary:
     return CheckSummary(**{name: encoding.text(fields[name], what=f"{name} of a check") for name in fields})
 
 
-def _file(value: Any) -> ReleasedFile:
+def parse_file(value: Any) -> ReleasedFile:
+    """Read one subject of a statement strictly.
+
+    Raises:
+        Malformed: it has another form.
+    """
     fields = encoding.members(value, ("name", "digest"), what="A file")
     digest = encoding.members(fields["digest"], ("sha256",), what="The digest of a file")
     return ReleasedFile(
@@ -200,7 +205,12 @@ def _file(value: Any) -> ReleasedFile:
     )
 
 
-def _check_file_name(name: str) -> None:
+def check_file_name(name: str) -> None:
+    """Require a plain relative path.
+
+    Raises:
+        Malformed: it is none.
+    """
     encoding.text(name, what="The name of a file")
     if "\\" in name or any(part in {"", ".", ".."} for part in name.split("/")):
         raise Malformed("The name of a file is not a plain relative path.")

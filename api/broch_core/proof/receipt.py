@@ -1,11 +1,14 @@
-"""The receipt of a release: signed statement, audit leaf, inclusion proof, checkpoint. Checked without any server."""
+"""The receipt of a release: signed statement, audit leaf, inclusion proof, checkpoint. Checked without any server.
+
+A deletion certificate is built in the same way, of another statement and under a media type of its own.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from broch_core.proof import encoding
 from broch_core.proof.attestation import ReleaseStatement, statement_digest
@@ -25,6 +28,22 @@ _LEAF = ("v", "id", "at", "actor", "action", "outcome", "subject", "project", "f
 _MOST_HASHES = 64
 
 
+class Attested(Protocol):
+    """What every statement of ours says about itself."""
+
+    @property
+    def project_id(self) -> str:
+        """Whose files."""
+
+    @property
+    def request_id(self) -> str:
+        """Which request's."""
+
+    @property
+    def origin(self) -> str:
+        """Origin of the log that records it."""
+
+
 @dataclass(frozen=True)
 class Receipt:
     """The parts of a receipt; that they belong together is for the verifier to find."""
@@ -38,9 +57,10 @@ class Receipt:
     """Inclusion proof of leaf `index` in the log of `size` leaves."""
     checkpoint: str
     """Signed note."""
+    media_type: str = RECEIPT_TYPE
 
     @classmethod
-    def parse(cls, data: bytes) -> Receipt:
+    def parse(cls, data: bytes, media_type: str = RECEIPT_TYPE) -> Receipt:
         """Read a receipt strictly.
 
         Raises:
@@ -49,7 +69,7 @@ class Receipt:
         value = encoding.read_json(data, what="The receipt", limit=RECEIPT_LIMIT)
         names = ("mediaType", "envelope", "leaf", "inclusion", "checkpoint")
         fields = encoding.members(value, names, what="The receipt")
-        if fields["mediaType"] != RECEIPT_TYPE:
+        if fields["mediaType"] != media_type:
             raise Malformed("The receipt is of a type or version unknown to this program.")
         inclusion = encoding.members(
             fields["inclusion"], ("index", "size", "hashes"), what="The inclusion proof"
@@ -69,6 +89,7 @@ class Receipt:
                 bytes.fromhex(encoding.hex32(node, what="A hash of the inclusion proof")) for node in hashes
             ),
             fields["checkpoint"],
+            media_type,
         )
 
     def dump(self) -> bytes:
@@ -78,7 +99,7 @@ class Receipt:
             Malformed: it would be larger than 1 MiB.
         """
         value = {
-            "mediaType": RECEIPT_TYPE,
+            "mediaType": self.media_type,
             "envelope": self.envelope.dump(),
             "leaf": self.leaf.decode("utf-8"),
             "inclusion": {
@@ -112,18 +133,34 @@ def build_receipt(
     """
     statement = ReleaseStatement.parse(envelope.payload)
     check_leaf(leaf, statement, envelope.payload)
+    return assemble(
+        RECEIPT_TYPE, statement, envelope, leaf, index=index, hashes=hashes, checkpoint=checkpoint
+    )
+
+
+def assemble(
+    media_type: str,
+    statement: Attested,
+    envelope: Envelope,
+    leaf: bytes,
+    *,
+    index: int,
+    hashes: Sequence[bytes],
+    checkpoint: str,
+) -> bytes:
+    """Put signed statement, leaf and proof together once the leaf is shown to be in the log; see `build_receipt`."""
     head = Checkpoint.parse(Note.parse(checkpoint).text)
     if head.origin != statement.origin:
         raise InvalidProof("The statement and the checkpoint are of different logs.")
     verify_inclusion(leaf_hash(leaf), index, head.size, hashes, head.root)
-    return Receipt(envelope, leaf, index, head.size, tuple(hashes), checkpoint).dump()
+    return Receipt(envelope, leaf, index, head.size, tuple(hashes), checkpoint, media_type).dump()
 
 
-def check_leaf(leaf: bytes, statement: ReleaseStatement, payload: bytes) -> None:
-    """Check that an audit leaf records the release of this statement and of no other.
+def check_leaf(leaf: bytes, statement: Attested, payload: bytes, action: str = RELEASE_ACTION) -> None:
+    """Check that an audit leaf records what this statement says and nothing else.
 
-    The leaf is that of `broch_core.audit`: the action is a release that was allowed, project and subject are those of
-    the statement, and `facts.statement_sha256` is the digest of the statement.
+    The leaf is that of `broch_core.audit`: the action was allowed, project and subject are those of the statement, and
+    `facts.statement_sha256` is the digest of the statement.
 
     Raises:
         Malformed: it does not.
@@ -134,11 +171,11 @@ def check_leaf(leaf: bytes, statement: ReleaseStatement, payload: bytes) -> None
         raise Malformed("The audit leaf is not in canonical form.")
     if type(fields["v"]) is not int or fields["v"] != LEAF_VERSION:
         raise Malformed("The audit leaf has a version unknown to this program.")
-    if fields["action"] != RELEASE_ACTION or fields["outcome"] != "allowed":
-        raise Malformed("The audit leaf does not record a release.")
+    if fields["action"] != action or fields["outcome"] != "allowed":
+        raise Malformed(f"The audit leaf does not record a {action.partition(':')[2]}.")
     facts = fields["facts"]
     if not isinstance(facts, Mapping) or facts.get("statement_sha256") != statement_digest(payload):
         raise Malformed("The audit leaf does not commit to this statement.")
     subject = encoding.members(fields["subject"], ("kind", "id"), what="The subject of the audit leaf")
     if fields["project"] != statement.project_id or subject["id"] != statement.request_id:
-        raise Malformed("The audit leaf records the release of another request.")
+        raise Malformed("The audit leaf is about another request.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import PurePath
 from typing import TypeVar
@@ -45,11 +46,15 @@ class VerificationReport:
     """All steps in their order. A failed step ends the list, but of the files each gets its own."""
 
     steps: tuple[Step, ...]
+    about_files: bool = True
+    """What is proved is about files at hand: without one there is no yes."""
 
     @property
     def ok(self) -> bool:
-        """Whether no step failed and at least one file is shown to be what was released."""
-        files = any(step.name.startswith("file ") and step.outcome is Outcome.OK for step in self.steps)
+        """Whether no step failed and, where it is about files, at least one is shown to be what was released."""
+        files = not self.about_files or any(
+            step.name.startswith("file ") and step.outcome is Outcome.OK for step in self.steps
+        )
         return files and all(step.outcome is not Outcome.FAILED for step in self.steps)
 
 
@@ -61,23 +66,31 @@ class Newer:
     consistency: tuple[bytes, ...] | None = None
 
 
-class _Failed(Exception):
+class Failed(Exception):
     """A step failed; the ones after it would rest on it."""
 
 
-class _Steps:
+class Steps:
+    """Steps as they are taken."""
+
     def __init__(self) -> None:
         self.done: list[Step] = []
 
     def add(self, name: str, outcome: Outcome, reason: str) -> None:
+        """Note what came of a step."""
         self.done.append(Step(name, outcome, reason))
 
     def take(self, name: str, check: Callable[[], tuple[T, str]]) -> T:
+        """Take a step that the next ones rest on; return what it found.
+
+        Raises:
+            Failed: it failed.
+        """
         try:
             value, reason = check()
         except ProofError as error:
             self.add(name, Outcome.FAILED, str(error))
-            raise _Failed from error
+            raise Failed from error
         self.add(name, Outcome.OK, reason)
         return value
 
@@ -103,14 +116,16 @@ def verify_receipt(
     Returns:
         The steps; `report.ok` is the answer. Never raises for what a receipt may hold.
     """
-    steps = _Steps()
+    steps = Steps()
     try:
         parsed = steps.take("receipt", lambda: (Receipt.parse(receipt), "it has the form of a Broch receipt"))
         statement = steps.take("signature", lambda: _signed_statement(parsed, trust))
         steps.take("reviewers", lambda: (None, _reviewers(statement)))
         steps.take("audit record", lambda: _leaf(parsed, statement))
-        head = steps.take("checkpoint", lambda: _checkpoint(parsed.checkpoint, statement, trust))
-        steps.take("inclusion", lambda: _inclusion(parsed, head))
+        head = steps.take(
+            "checkpoint", lambda: checkpoint_of(parsed.checkpoint, statement.released_at, trust)
+        )
+        steps.take("inclusion", lambda: inclusion_in(parsed, head))
         _files(steps, statement.files, files)
         if newer is not None:
             steps.take("newer checkpoint", lambda: _newer(newer, head, statement, trust))
@@ -118,7 +133,7 @@ def verify_receipt(
             steps.add("recall", Outcome.NOT_CHECKED, _recall(head, newer))
         else:
             steps.take("recall", lambda: (None, _not_recalled(recalls, statement, trust)))
-    except _Failed:
+    except Failed:
         pass
     return VerificationReport(tuple(steps.done))
 
@@ -151,29 +166,39 @@ def _leaf(receipt: Receipt, statement: ReleaseStatement) -> tuple[None, str]:
     return None, "the audit log's record of this release commits to the statement"
 
 
-def _checkpoint(note: str, statement: ReleaseStatement, trust: TrustFile) -> tuple[Checkpoint, str]:
+def checkpoint_of(note: str, at: datetime, trust: TrustFile) -> tuple[Checkpoint, str]:
+    """Return the head of the log that a trusted key signed after `at`, and a sentence about it.
+
+    Raises:
+        ProofError: no such key signed it.
+    """
     head, signed = verify_checkpoint(note, trust.origin, trust.of(Purpose.CHECKPOINT))
     for key in signed:
-        # A checkpoint carries no time. It was signed after the release, so its key had not ended before that; it may
+        # A checkpoint carries no time. It was signed after the event, so its key had not ended before that; it may
         # have begun later, when the receipt was made again after a rotation.
-        if key.not_after is not None and key.not_after <= statement.released_at:
+        if key.not_after is not None and key.not_after <= at:
             raise BadSignature(
-                f"The checkpoint is signed with key {key.key_id[:16]}, which had ended before the release."
+                f"The checkpoint is signed with key {key.key_id[:16]}, which had ended before that."
             )
     return head, f"the log {head.origin} with {head.size} records is signed by key {signed[0].key_id[:16]}"
 
 
-def _inclusion(receipt: Receipt, head: Checkpoint) -> tuple[None, str]:
+def inclusion_in(receipt: Receipt, head: Checkpoint) -> tuple[None, str]:
+    """Show that the leaf is in the log of that head; return a sentence about it.
+
+    Raises:
+        InvalidProof: it is not shown.
+    """
     if receipt.size != head.size:
         raise InvalidProof(
             f"The proof is for a log of {receipt.size} records, the checkpoint for one of {head.size}."
         )
     verify_inclusion(leaf_hash(receipt.leaf), receipt.index, head.size, receipt.hashes, head.root)
-    return None, f"the release is record {receipt.index} of that log"
+    return None, f"it is record {receipt.index} of that log"
 
 
 def _newer(newer: Newer, head: Checkpoint, statement: ReleaseStatement, trust: TrustFile) -> tuple[None, str]:
-    later, reason = _checkpoint(newer.checkpoint, statement, trust)
+    later, reason = checkpoint_of(newer.checkpoint, statement.released_at, trust)
     if later.size < head.size:
         raise InvalidProof("The checkpoint given as newer is older than the one in the receipt.")
     if newer.consistency is not None or later.size == head.size:
@@ -199,7 +224,7 @@ def _not_recalled(data: bytes, statement: ReleaseStatement, trust: TrustFile) ->
     return f"not recalled up to {made}, by the signed list of that time"
 
 
-def _files(steps: _Steps, released: Sequence[ReleasedFile], given: Mapping[str, str]) -> None:
+def _files(steps: Steps, released: Sequence[ReleasedFile], given: Mapping[str, str]) -> None:
     if not given:
         steps.add("files", Outcome.FAILED, "no file was given to check")
     met: set[str] = set()

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+from broch_core.proof.certificate import is_certificate, verify_certificate
 from broch_core.proof.errors import Malformed
 from broch_core.proof.notes import NOTE_LIMIT
 from broch_core.proof.recalls import RECALLS_LIMIT
@@ -30,23 +31,26 @@ def run_verify(
     newer_checkpoint: Path | None = None,
     recalls_path: Path | None = None,
 ) -> tuple[int, list[str]]:
-    """Check files against a receipt; touches nothing but the paths named.
+    """Check files against a receipt, or a deletion certificate; touches nothing but the paths named.
 
     Args:
         trust_path: the trust file, obtained from elsewhere than the receipt.
-        receipt_path: `receipt.json`.
-        file_paths: released files; at least one.
+        receipt_path: `receipt.json` or `certificate.json`.
+        file_paths: released files, at least one; copies of deleted files, or none, with a certificate.
         newer_checkpoint: a signed checkpoint, newer than the one in the receipt.
         recalls_path: a signed list of recalls.
 
     Returns:
         The exit code (0 verified, 1 not verified, 2 input that cannot be used) and the lines to print.
     """
-    if not file_paths:
-        return UNUSABLE, ["Nothing to check: name at least one released file."]
     try:
-        trust = TrustFile.parse(_read(trust_path, TRUST_LIMIT))
         receipt = _read(receipt_path, RECEIPT_LIMIT)
+        certificate = is_certificate(receipt)
+        if certificate and (newer_checkpoint is not None or recalls_path is not None):
+            return UNUSABLE, ["A deletion is not recalled: leave --newer and --recalls away."]
+        if not certificate and not file_paths:
+            return UNUSABLE, ["Nothing to check: name at least one released file."]
+        trust = TrustFile.parse(_read(trust_path, TRUST_LIMIT))
         newer = None
         if newer_checkpoint is not None:
             newer = Newer(_text(_read(newer_checkpoint, NOTE_LIMIT)))
@@ -54,7 +58,10 @@ def run_verify(
         files = {str(path): _sha256(path) for path in file_paths}
     except (OSError, Malformed) as error:
         return UNUSABLE, [f"Cannot check: {_reason(error)}"]
-    report = verify_receipt(receipt, files, trust, newer=newer, recalls=recalls)
+    if certificate:
+        report = verify_certificate(receipt, files, trust)
+    else:
+        report = verify_receipt(receipt, files, trust, newer=newer, recalls=recalls)
     lines = [shown(str(step)) for step in report.steps]
     if report.ok:
         return VERIFIED, [*lines, "VERIFIED"]
