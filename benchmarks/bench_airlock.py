@@ -161,6 +161,7 @@ def _intake(instance: Instance, files: Sequence[Path], number: int) -> str:
         with intake.writer(admission) as writer, file.open("rb") as source:
             for piece in chunks(source, CHUNK):
                 writer.write(piece)
+            writer.seal()
             row = intake.take(actor, admission, partial(writer.commit, BlobClass.DRAFT), writer.size)
         return ConfirmedFile(file_id=row.id, sha256=row.sha256)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from sqlmodel import col, select
@@ -38,6 +38,8 @@ NEEDED_IN: dict[BlobClass, frozenset[Status]] = {
     BlobClass.QUARANTINED: frozenset({Status.QUARANTINED}),
 }
 """States in which a request needs its bytes in a class. Released bytes go by their retention alone."""
+_QUERY = 500
+"""Digests in one query."""
 
 
 class Shelves:
@@ -76,21 +78,28 @@ class Shelves:
         """
         return self.blobs.path(project_id, self.locate(project_id, sha256), sha256)
 
-    def shelve(self, project_id: str, sha256: str, target: BlobClass) -> None:
+    def shelve(
+        self, project_id: str, sha256s: Iterable[str], target: BlobClass, *, missing_ok: bool = False
+    ) -> None:
         """Put bytes of a request into `target` too; done already is done.
 
         Raises:
-            NotFound: they are gone.
+            NotFound: some are gone.
         """
-        if not self.blobs.path(project_id, target, sha256).exists():
-            self.blobs.copy(project_id, sha256, self.locate(project_id, sha256), target)
+        sources: dict[str, BlobClass] = {}
+        for sha256 in sha256s:
+            if not self.blobs.path(project_id, target, sha256).exists():
+                with suppress(NotFound) if missing_ok else nullcontext():
+                    sources[sha256] = self.locate(project_id, sha256)
+        self.blobs.copy(project_id, sources, target)
 
-    def tidy(self, project_id: str, sha256: str) -> None:
+    def tidy(self, project_id: str, *sha256s: str) -> None:
         """Delete bytes from the classes in which no request needs them; call it after the change is committed."""
         with self.steady(project_id):
-            for class_, states in NEEDED_IN.items():
-                if not self._needed(project_id, sha256, states):
-                    self.blobs.delete(project_id, class_, sha256)
+            states_of = self._states_of(project_id, sha256s)
+            for class_, needing in NEEDED_IN.items():
+                unneeded = [sha256 for sha256 in sha256s if needing.isdisjoint(states_of[sha256])]
+                self.blobs.delete(project_id, class_, *unneeded)
 
     def place(self, project_id: str, put: Callable[[], str], record: Callable[[str], None]) -> None:
         """Make bytes durable by `put`, which returns their SHA-256, then `record` them; nothing stays when that fails."""
@@ -103,16 +112,20 @@ class Shelves:
                 self.tidy(project_id, sha256)
                 raise
 
-    def _needed(self, project_id: str, sha256: str, states: frozenset[Status]) -> bool:
+    def _states_of(self, project_id: str, sha256s: Sequence[str]) -> Mapping[str, set[Status]]:
+        """Return the states of the project's requests that hold these bytes."""
+        found: defaultdict[str, set[Status]] = defaultdict(set)
         with self._store.read() as session:
-            found = session.exec(
-                select(AirlockFile.id)
-                .join(AirlockRequest, col(AirlockRequest.id) == AirlockFile.request_id)
-                .where(
-                    AirlockRequest.project_id == project_id,
-                    AirlockFile.sha256 == sha256,
-                    col(AirlockRequest.status).in_(states),
+            for start in range(0, len(sha256s), _QUERY):
+                rows = session.exec(
+                    select(AirlockFile.sha256, AirlockRequest.status)
+                    .join(AirlockRequest, col(AirlockRequest.id) == AirlockFile.request_id)
+                    .where(
+                        AirlockRequest.project_id == project_id,
+                        col(AirlockFile.sha256).in_(sha256s[start : start + _QUERY]),
+                    )
+                    .distinct()
                 )
-                .limit(1)
-            ).first()
-        return found is not None
+                for sha256, status in rows:
+                    found[sha256].add(Status(status))
+        return found

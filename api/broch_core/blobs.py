@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -47,11 +47,11 @@ class Blobs(Protocol):
     def move(self, project_id: str, sha256: str, source: BlobClass, target: BlobClass) -> None:
         """Move a blob to another class; done already is done."""
 
-    def copy(self, project_id: str, sha256: str, source: BlobClass, target: BlobClass) -> None:
-        """Put a blob into another class too; done already is done."""
+    def copy(self, project_id: str, sources: Mapping[str, BlobClass], target: BlobClass) -> None:
+        """Put blobs (SHA-256 -> class) into another class too; done already is done."""
 
-    def delete(self, project_id: str, class_: BlobClass, sha256: str) -> None:
-        """Delete a blob; done already is done."""
+    def delete(self, project_id: str, class_: BlobClass, *sha256s: str) -> None:
+        """Delete blobs; done already is done."""
 
 
 class BlobWriter:
@@ -80,12 +80,17 @@ class BlobWriter:
         self._hash.update(data)
         self.size += len(data)
 
+    def seal(self) -> None:
+        """Make the bytes durable, still without a name: the slow part of `commit`, for before a lock is taken."""
+        if not self._file.closed:
+            self._file.flush()
+            faults.point("blob.sync")
+            os.fsync(self._file.fileno())
+            self._file.close()
+
     def commit(self, class_: BlobClass) -> str:
         """Make the blob durable in `class_`; return its SHA-256."""
-        self._file.flush()
-        faults.point("blob.sync")
-        os.fsync(self._file.fileno())
-        self._file.close()
+        self.seal()
         sha256 = self._hash.hexdigest()
         target = self._blobs.path(self._project_id, class_, sha256)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -159,25 +164,28 @@ class FolderBlobs:
         sync_folder(goal.parent)
         sync_folder(origin.parent)
 
-    def copy(self, project_id: str, sha256: str, source: BlobClass, target: BlobClass) -> None:
-        """Put a blob into another class too (one inode: blobs never change); done already is done.
+    def copy(self, project_id: str, sources: Mapping[str, BlobClass], target: BlobClass) -> None:
+        """Put blobs (SHA-256 -> class) into another class too (one inode: blobs never change); done already is done.
 
         Raises:
-            NotFound: it is in neither class.
+            NotFound: one is in neither class.
         """
-        goal = self.path(project_id, target, sha256)
-        faults.point("blob.link")
-        goal.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(self.path(project_id, source, sha256), goal)
-        except FileExistsError:
-            return
-        except FileNotFoundError:
-            if not goal.exists():
-                raise NotFound("The bytes of this file are no longer kept.") from None
-            return
-        faults.point("blob.linked")
-        sync_folder(goal.parent)
+        changed: set[Path] = set()
+        for sha256, source in sources.items():
+            goal = self.path(project_id, target, sha256)
+            faults.point("blob.link")
+            goal.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(self.path(project_id, source, sha256), goal)
+            except FileExistsError:
+                continue
+            except FileNotFoundError:
+                if not goal.exists():
+                    raise NotFound("The bytes of this file are no longer kept.") from None
+                continue
+            changed.add(goal.parent)
+            faults.point("blob.linked")
+        _sync_folders(changed)
 
     def adopt(self, path: Path, project_id: str, class_: BlobClass, sha256: str) -> None:
         """Make a complete, synced file of this file system a blob; the caller worked out its SHA-256.
@@ -191,13 +199,16 @@ class FolderBlobs:
             os.link(path, target)
         sync_folder(target.parent)
 
-    def delete(self, project_id: str, class_: BlobClass, sha256: str) -> None:
-        """Delete a blob; done already is done."""
-        path = self.path(project_id, class_, sha256)
-        with suppress(FileNotFoundError):
-            faults.point("blob.delete")
-            path.unlink()
-            sync_folder(path.parent)
+    def delete(self, project_id: str, class_: BlobClass, *sha256s: str) -> None:
+        """Delete blobs; done already is done."""
+        changed: set[Path] = set()
+        for sha256 in sha256s:
+            path = self.path(project_id, class_, sha256)
+            with suppress(FileNotFoundError):
+                faults.point("blob.delete")
+                path.unlink()
+                changed.add(path.parent)
+        _sync_folders(changed)
 
     def sweep(self) -> None:
         """Remove what dead writers left behind; for the start, before anybody writes."""
@@ -215,6 +226,12 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sync_folders(folders: Iterable[Path]) -> None:
+    """Make renames in all `folders` durable; after the first the journal has little left to write for the others."""
+    for folder in folders:
+        sync_folder(folder)
 
 
 def chunks(file: BinaryIO, size: int = CHUNK) -> Iterator[bytes]:

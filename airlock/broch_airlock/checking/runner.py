@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from sqlalchemy import delete, update
+from sqlalchemy import bindparam, delete, insert, update
 from sqlmodel import Session, col
 
 from broch_airlock.checking.outcome import MESSAGES, after_checks
@@ -39,6 +39,10 @@ _TARGET = {
     AirlockEvent.PASS: BlobClass.HELD,
     AirlockEvent.QUARANTINE: BlobClass.QUARANTINED,
 }
+
+_FORGET = delete(CheckOutcome).where(
+    col(CheckOutcome.file_id) == bindparam("file"), col(CheckOutcome.sha256) == bindparam("bytes")
+)
 
 
 @dataclass(frozen=True)
@@ -73,8 +77,7 @@ class CheckRunner:
         with self._store.read() as session:
             request = find_request(session, EVERYTHING, str(payload["request_id"]))
             files = files_of(session, request.id)
-        for file in files:
-            self._shelves.tidy(request.project_id, file.sha256)
+        self._shelves.tidy(request.project_id, *{file.sha256 for file in files})
 
     def quarantine(self, request_id: str, message: str) -> None:
         """Quarantine a request whose checks did not end in time."""
@@ -145,21 +148,17 @@ class CheckRunner:
     ) -> None:
         """Put the bytes where the event leads, then write the change: a crash between loses nothing."""
         project_id = job.request.project_id
+        sha256s = {file.sha256 for file in job.files}
         with self._shelves.steady(project_id):
-            for file in job.files:
-                try:
-                    self._shelves.shelve(project_id, file.sha256, _TARGET[event])
-                except NotFound:
-                    if event is not AirlockEvent.QUARANTINE:
-                        raise
+            missing_ok = event is AirlockEvent.QUARANTINE
+            self._shelves.shelve(project_id, sha256s, _TARGET[event], missing_ok=missing_ok)
             faults.point("checks.shelved")
             with self._store.write() as change:
                 request = find_request(change.session, EVERYTHING, job.request.id, lock=True)
                 still = request.status is AirlockStatus.CHECKING and request.turn == job.request.turn
                 if still:  # not withdrawn meanwhile
                     self._record(change, request, job.files, event, message, results)
-        for file in job.files:
-            self._shelves.tidy(project_id, file.sha256)
+        self._shelves.tidy(project_id, *sha256s)
 
     @staticmethod
     def _record(
@@ -190,29 +189,32 @@ def begin_checks(change: Change, request: AirlockRequest, settings: Settings) ->
 
 def _keep(session: Session, files: Sequence[AirlockFile], results: Sequence[list[CheckResult]]) -> None:
     """Replace what the checks said of these bytes before."""
-    for file, answers in zip(files, results, strict=True):
-        session.exec(
-            delete(CheckOutcome).where(
-                col(CheckOutcome.file_id) == file.id, col(CheckOutcome.sha256) == file.sha256
-            )
-        )
-        session.add_all(
-            CheckOutcome(
-                file_id=file.id,
-                sha256=file.sha256,
-                check=answer.check,
-                engine=answer.engine[:120],
-                verdict=answer.verdict.value,
-                findings=[
-                    {
-                        "check": finding.check,
-                        "rule": finding.rule,
-                        "verdict": finding.verdict.value,
-                        "where": finding.where,
-                        "text": finding.message,
-                    }
-                    for finding in answer.findings
-                ],
-            )
-            for answer in answers
-        )
+    connection = session.connection()
+    connection.execute(_FORGET, [{"file": file.id, "bytes": file.sha256} for file in files])
+    outcomes = [
+        _outcome(file, answer).model_dump()
+        for file, answers in zip(files, results, strict=True)
+        for answer in answers
+    ]
+    if outcomes:
+        connection.execute(insert(CheckOutcome), outcomes)
+
+
+def _outcome(file: AirlockFile, answer: CheckResult) -> CheckOutcome:
+    return CheckOutcome(
+        file_id=file.id,
+        sha256=file.sha256,
+        check=answer.check,
+        engine=answer.engine[:120],
+        verdict=answer.verdict.value,
+        findings=[
+            {
+                "check": finding.check,
+                "rule": finding.rule,
+                "verdict": finding.verdict.value,
+                "where": finding.where,
+                "text": finding.message,
+            }
+            for finding in answer.findings
+        ],
+    )

@@ -116,8 +116,7 @@ class Releaser:
             faults.point("release.delivered")
         elif request.status is not AirlockStatus.RELEASED:
             return  # withdrawn meanwhile, or failed
-        for file in files:
-            self._shelves.tidy(request.project_id, file.sha256)
+        self._shelves.tidy(request.project_id, *{file.sha256 for file in files})
 
     def _begin(self, request_id: str) -> tuple[AirlockRequest, Sequence[AirlockFile]]:
         with self._store.write() as change:
@@ -246,9 +245,9 @@ class Releaser:
             )
 
     def _place(self, request: AirlockRequest, files: Sequence[AirlockFile]) -> None:
+        with self._shelves.steady(request.project_id):
+            self._shelves.shelve(request.project_id, {file.sha256 for file in files}, BlobClass.RELEASED)
         for file in files:
-            with self._shelves.steady(request.project_id):
-                self._shelves.shelve(request.project_id, file.sha256, BlobClass.RELEASED)
             if request.direction is Direction.INGRESS:
                 with self._shelves.blobs.open(request.project_id, BlobClass.RELEASED, file.sha256) as bytes_:
                     try:

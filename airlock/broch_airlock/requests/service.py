@@ -204,8 +204,7 @@ class RequestDesk:
             files = files_of(session, request.id)
             _require_confirmed(files, body.files)
             if request.direction is Direction.INGRESS:
-                for file in files:
-                    _reserve(session, request, file)
+                _reserve(session, request, files)
             now = utc_now()
             change.advance(
                 AIRLOCK,
@@ -307,14 +306,26 @@ def _require_confirmed(files: Sequence[AirlockFile], confirmed: Sequence[Confirm
         )
 
 
-def _reserve(session: Session, request: AirlockRequest, file: AirlockFile) -> None:
-    """Take the file's name in `/imports`, from submission on."""
-    taken = session.get(ImportedName, (request.project_id, file.name))
-    if taken is None:
-        session.add(ImportedName(project_id=request.project_id, name=file.name, file_id=file.id))
-        return
-    if taken.file_id == file.id:
-        return
+def _reserve(session: Session, request: AirlockRequest, files: Sequence[AirlockFile]) -> None:
+    """Take the files' names in `/imports`, from submission on."""
+    taken = {
+        row.name: row
+        for row in session.exec(
+            select(ImportedName).where(
+                ImportedName.project_id == request.project_id,
+                col(ImportedName.name).in_([file.name for file in files]),
+            )
+        )
+    }
+    for file in files:
+        if file.name not in taken:
+            session.add(ImportedName(project_id=request.project_id, name=file.name, file_id=file.id))
+        elif taken[file.name].file_id != file.id:
+            _take_over(session, taken[file.name], file)
+
+
+def _take_over(session: Session, taken: ImportedName, file: AirlockFile) -> None:
+    """Give a name to another file, if the one that has it gave it back."""
     holder = session.exec(
         select(AirlockRequest.status)
         .join(AirlockFile, col(AirlockFile.request_id) == AirlockRequest.id)

@@ -114,6 +114,15 @@ class IntakeWriter:
         with space_errors():
             self._writer.write(data)
 
+    def seal(self) -> None:
+        """Make the bytes durable, still without a name.
+
+        Raises:
+            NoSpace: the disk is full.
+        """
+        with space_errors():
+            self._writer.seal()
+
     def commit(self, class_: BlobClass) -> str:
         """Make the bytes durable; return their SHA-256.
 

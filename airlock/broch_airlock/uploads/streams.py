@@ -85,6 +85,7 @@ async def receive_file(
             raise Invalid("The body ended early; nothing was taken.")
 
         def end() -> AirlockFile:
+            writer.seal()  # before anybody has to wait for it
             return intake.take(actor(), admission, lambda: writer.commit(BlobClass.DRAFT), writer.size)
 
         return await run_in_threadpool(end)
