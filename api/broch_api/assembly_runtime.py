@@ -88,7 +88,7 @@ def make_services(
         effects,
         WorkspaceDesk(store, settings),
         SpawnPlanner(store, zones, settings),
-        WorkspaceReports(store),
+        WorkspaceReports(store, settings),
         HubLogin(store, settings, denials),
         AuditDesk(store, audit_log),
         StatusDesk(store, audit_log, settings, parts),

@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     """How long one sign-in lasts. Half a day: a working day with a margin."""
     workspace_lifetime: timedelta = timedelta(hours=8)
     """Longest run of one workspace before it is stopped. A working day; less when a right ends sooner."""
+    browser_alarm_bytes: int = Field(default=1 << 30, ge=1)
+    """Bytes that one start of a workspace may send to browsers before administrators are told. 1 GiB: Lab takes 6 MB."""
     ticket_lifetime: timedelta = timedelta(seconds=60)
     """How long a download or view ticket is good. A minute: it is used at once, by a click."""
     upload_chunk_bytes: int = Field(default=8 << 20, ge=1 << 16)

@@ -80,6 +80,17 @@ class ControlPlane:
         if status >= 300:
             raise ControlPlaneError(_reason(text) or f"The event was refused ({status}).")
 
+    async def post_shown(self, principal: str, size: int) -> None:
+        """Tell that a workspace showed `size` more bytes in browsers.
+
+        Raises:
+            ControlPlaneError: it was not taken.
+        """
+        path = f"/internal/v1/workspaces/{quote(principal, safe='')}/shown"
+        status, text = await self._request("POST", path, {"bytes": size})
+        if status >= 300:
+            raise ControlPlaneError(_reason(text) or f"The count was refused ({status}).")
+
 
 def _reason(text: bytes) -> str:
     """Return the `detail` of problem details (RFC 9457), bounded."""

@@ -92,6 +92,9 @@ def configure(c: Any, settings: HubSettings) -> None:
     c.InProcessProxy.port = settings.hub_port
     c.InProcessProxy.shell_origin = settings.shell_origin
     c.InProcessProxy.hub_origin = settings.hub_origin
+    c.InProcessProxy.control_socket = str(run / "control.sock")
+    c.InProcessProxy.control_token = settings.secret("hub")
+    c.InProcessProxy.shown_file = str(hub_dir / "shown.json")
 
     _configure_login(c, settings)
     hub.spawner_class = SandboxSpawner

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -15,6 +16,7 @@ from traitlets import Integer, Unicode
 from yarl import URL
 
 from broch_spawner import headers
+from broch_spawner.control import ControlPlane, ControlPlaneError
 from broch_spawner.meter import Meter
 from broch_spawner.routing import STOPPED_TEXT, Forward, Redirect, Refusal, Route, decide, split_host
 
@@ -51,17 +53,25 @@ class InProcessProxy(Proxy):  # type: ignore[misc]
     port = Integer(help="TCP port on 127.0.0.1").tag(config=True)
     shell_origin = Unicode(help="origin of the page that frames workspaces").tag(config=True)
     hub_origin = Unicode(help="origin of the hub as browsers see it").tag(config=True)
+    control_socket = Unicode(help="run/control.sock of the control plane").tag(config=True)
+    control_token = Unicode(help="bearer token for the control plane").tag(config=True)
+    shown_file = Unicode(help="where counts of shown bytes wait").tag(config=True)
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._routes: dict[str, tuple[Route, dict[str, Any]]] = {}
         self._sessions: dict[str, aiohttp.ClientSession] = {}
         self._open: dict[str, set[Callable[[], Any]]] = {}
-        self.meter = Meter(self._report_bytes)
+        self.meter = Meter(self._tell_shown, Path(self.shown_file))
         self._runner: web.ServerRunner | None = None
 
-    def _report_bytes(self, host: str, total: int) -> None:
-        self.log.info("workspace.bytes_to_browser host=%s total=%d", host, total)
+    async def _tell_shown(self, principal: str, size: int) -> None:
+        control = ControlPlane(Path(self.control_socket), self.control_token)
+        try:
+            await control.post_shown(principal, size)
+        except ControlPlaneError as error:
+            self.log.warning("workspace.shown_untold principal=%s bytes=%d reason=%s", principal, size, error)
+            raise
 
     async def start(self) -> None:
         """Listen on 127.0.0.1, and nowhere else."""
@@ -69,6 +79,7 @@ class InProcessProxy(Proxy):  # type: ignore[misc]
         self._runner = web.ServerRunner(server)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        self.meter.start()
 
     async def stop(self) -> None:
         """Close every connection."""
@@ -76,6 +87,7 @@ class InProcessProxy(Proxy):  # type: ignore[misc]
             await self._runner.cleanup()
         for session in self._sessions.values():
             await session.close()
+        await self.meter.stop()
 
     async def add_route(self, routespec: str, target: str, data: dict[str, Any] | None) -> None:
         """Add one entry (JupyterHub's interface)."""

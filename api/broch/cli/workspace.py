@@ -32,6 +32,7 @@ def list_workspaces(call: Call, limit: Limit = 50) -> None:
         "STATUS": lambda row: row["status"],
         "OPENED": lambda row: output.when(row["opened_at"]),
         "STOPS": lambda row: output.when(row["deadline_at"]),
+        "SHOWN": lambda row: output.size(row["start_bytes"]) + (" ALARM" if row["alarm_at"] else ""),
         "MESSAGE": lambda row: row["message"],
         "ID": lambda row: row["id"],
     }

@@ -33,7 +33,7 @@ def settle(change: Change, row: Workspace, event: WorkspaceEvent, message: str |
         SYSTEM,
         Action.HUB_EVENT,
         AuditSubject("workspace", row.id, row.project_id),
-        facts={"event": event.value, "status": row.status.value},
+        facts={"event": event.value, "status": row.status.value, "start_bytes": row.start_bytes},
         personal={"message": message[:LONGEST_MESSAGE]} if message else None,
     )
 

@@ -69,11 +69,12 @@ def workspace_stage(request: Request, project_id: Id, actor: Who, desk: Desk, sh
 
 
 @router.get("/projects/{project_id}/workspace/watch", action=Action.WORKSPACE_OPEN)
-def workspace_watch(project_id: Id, actor: Who, desk: Desk) -> Response:
-    """Have the page that frames a notebook loaded again when the workspace no longer runs."""
+def workspace_watch(request: Request, project_id: Id, actor: Who, desk: Desk, shell: Shell) -> Response:
+    """Say how much the notebook showed; have the page loaded again when the workspace no longer runs."""
     _, view = desk.mine(actor, project_id)
-    running = view is not None and view.status is WorkspaceStatus.RUNNING
-    return Response(status_code=204) if running else Response(status_code=200, headers=_RELOAD)
+    if view is None or view.status is not WorkspaceStatus.RUNNING:
+        return Response(status_code=200, headers=_RELOAD)
+    return shell.render(request, "workspaces/_shown.html", {"shown": view})
 
 
 @router.get("/projects/{project_id}/workspace/card", action=Action.WORKSPACE_OPEN)

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sqlmodel import col, update
+import structlog
 
 from broch_api.workspaces.effects import LONGEST_MESSAGE, settle
 from broch_api.workspaces.rows import find_principal
+from broch_core.actions import Action
+from broch_core.actors import SYSTEM
+from broch_core.audit.record import AuditSubject
+from broch_core.clock import utc_now
 from broch_core.lifecycles import WORKSPACE, WorkspaceEvent, WorkspaceStatus
+from broch_core.settings import Settings
 from broch_core.store.unit import Store
-from broch_core.tables.workspaces import Workspace
 from broch_core.web.texts import hidden_character
+
+log = structlog.get_logger()
+
+STEP = 64 << 20
+"""Bytes between two audit records of what one start showed."""
+_HAS_PAGES = frozenset({WorkspaceStatus.RUNNING, WorkspaceStatus.STARTING})
 
 Reported = Literal["running", "stopped", "failed"]
 
@@ -42,8 +52,9 @@ def readable(text: str) -> str:
 class WorkspaceReports:
     """Takes reports of the spawner and of the proxy."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
+        self._settings = settings
 
     def event(self, principal: str, reported: Reported, detail: str) -> bool:
         """Move a workspace by what was reported; return whether that changed anything.
@@ -70,13 +81,33 @@ class WorkspaceReports:
     def shown(self, principal: str, size: int) -> None:
         """Add bytes that a workspace's pages sent to the browser.
 
+        Recorded when a start passes another `STEP`, when it passes the limit for an alarm, when it ends, and when a count
+        comes in after that.
+
         Raises:
             NotFound: nobody has this principal.
         """
+        limit = self._settings.browser_alarm_bytes
         with self._store.write(housekeeping=True) as change:
-            row = find_principal(change.session, principal)
-            change.session.exec(
-                update(Workspace)
-                .where(col(Workspace.id) == row.id)
-                .values(browser_bytes=Workspace.browser_bytes + size)
-            )
+            row = find_principal(change.session, principal, lock=True)
+            before, after = row.start_bytes, row.start_bytes + size
+            row.browser_bytes += size
+            row.start_bytes = after
+            alarm = before <= limit < after
+            if alarm:
+                row.alarm_at = utc_now()
+                log.warning("workspace.alarm", workspace=row.id, start_bytes=after, limit=limit)
+            change.session.add(row)
+            late = size > 0 and row.status not in _HAS_PAGES
+            if alarm or late or after // STEP > before // STEP:
+                change.audit(
+                    SYSTEM,
+                    Action.HUB_EVENT,
+                    AuditSubject("workspace", row.id, row.project_id),
+                    facts={
+                        "event": "shown",
+                        "start_bytes": after,
+                        "all_bytes": row.browser_bytes,
+                        "alarm": alarm,
+                    },
+                )

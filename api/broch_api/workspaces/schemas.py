@@ -49,6 +49,10 @@ class WorkspaceView(BaseModel):
     message: str | None = Field(description="Why it failed or stopped.")
     planned: bool = Field(description="The hub has fetched what this start may use.")
     browser_bytes: int = Field(description="Bytes that its pages sent to the browser so far.")
+    start_bytes: int = Field(description="Those of the present or last start.")
+    alarm_at: datetime | None = Field(
+        description="When this start sent more to the browser than the limit for an alarm."
+    )
     url: str | None = Field(description="Where its notebook is, while it runs.")
     page: str = Field(description="Where a person opens it in a browser: the page that frames the notebook.")
 
@@ -66,6 +70,8 @@ class WorkspaceView(BaseModel):
             message=row.message,
             planned=row.door_token_hash is not None,
             browser_bytes=row.browser_bytes,
+            start_bytes=row.start_bytes,
+            alarm_at=row.alarm_at,
             url=url if row.status is WorkspaceStatus.RUNNING else None,
             page=page,
         )

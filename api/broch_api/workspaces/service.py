@@ -185,6 +185,8 @@ def _begin(change: Change, row: Workspace, now: datetime, settings: Settings) ->
             grants_until=[grant.until for grant, _, _ in standing.grants],
         ),
         message=None,
+        start_bytes=0,
+        alarm_at=None,
         door_token_hash=None,
         grant_ids=[],
     )

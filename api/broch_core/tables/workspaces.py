@@ -36,6 +36,10 @@ class Workspace(SQLModel, table=True):
     """Grants whose data the present start has mounted: it stops when one of them ends."""
     browser_bytes: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, default=0))
     """Bytes sent to the browser so far, as the proxy counted them."""
+    start_bytes: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, default=0))
+    """Those of them that the present or last start sent."""
+    alarm_at: datetime | None = moment(default=None)
+    """When this start passed the alarm limit."""
 
 
 class LoginCode(SQLModel, table=True):

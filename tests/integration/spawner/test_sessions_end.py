@@ -202,6 +202,9 @@ async def all_ends(broch, admin, causes):
                 await mine.close()
             assert await neighbour.socket.run("print(6 * 7)") == "42\n", "the neighbour goes on"
         assert neighbour.socket.closed_at is None
+        found = workspace(neighbour.api, neighbour.row["id"])
+        assert 10_000 < found["start_bytes"] <= found["browser_bytes"], "what was shown is counted"
+        assert found["alarm_at"] is None
         assert all(process.is_running() for process in neighbour.inside)
     finally:
         await neighbour.close()

@@ -9,12 +9,14 @@ from sqlmodel import select
 
 from broch_api.workspaces.hub import HubAway, HubClient
 from broch_api.workspaces.reconciler import Reconciler
+from broch_api.workspaces.reports import STEP
 from broch_api.workspaces.service import WorkspaceDesk
 from broch_core.audit.tables import AuditRecord
 from broch_core.clock import utc_now
 from broch_core.errors import Conflict, NotFound
 from broch_core.lifecycles import ProjectStatus, WorkspaceStatus
 from broch_core.outbox.tables import OutboxEntry
+from broch_core.settings import Settings
 from broch_core.tables.datasets import Grant, GrantKind
 from broch_core.tables.projects import Membership, Project
 from broch_core.web.sessions import token_hash
@@ -219,7 +221,48 @@ def test_shown_bytes_add_up(plane: Plane):
     for size in (5, 1 << 40):
         assert plane.inside.post(path, json={"bytes": size}, headers=HUB_HEADERS).status_code == 200
     assert plane.inside.post(path, json={"bytes": -1}, headers=HUB_HEADERS).status_code == 422
-    assert plane.row().browser_bytes == 5 + (1 << 40)
+    assert plane.row().browser_bytes == plane.row().start_bytes == 5 + (1 << 40)
+
+
+def shown(plane: Plane, size: int) -> None:
+    path = f"/internal/v1/workspaces/{plane.row().principal}/shown"
+    assert plane.inside.post(path, json={"bytes": size}, headers=HUB_HEADERS).status_code == 200
+
+
+def shown_facts(plane: Plane) -> list[tuple[object, object]]:
+    """What the audit log has of bytes shown: the start's sum, and whether that was an alarm."""
+    with plane.world.store.read() as session:
+        records = session.exec(select(AuditRecord).order_by(AuditRecord.id)).all()
+    return [(r.facts["start_bytes"], r.facts["alarm"]) for r in records if r.facts.get("event") == "shown"]
+
+
+def test_shown_bytes_are_recorded_by_steps_at_the_alarm_at_the_end_and_after_it(plane: Plane):
+    running(plane)
+    limit = plane.get(Settings).browser_alarm_bytes
+    for size in (STEP - 1, 1, 1, STEP - 2, limit - 2 * STEP + 1, 1):
+        shown(plane, size)
+    assert shown_facts(plane) == [(STEP, False), (limit, False), (limit + 1, True)]
+    assert plane.row().alarm_at is not None
+    report(plane, "stopped")
+    shown(plane, 0)
+    shown(plane, 5)
+    with plane.world.store.read() as session:
+        ends = [r.facts for r in session.exec(select(AuditRecord)).all() if r.facts.get("event") == "gone"]
+    assert [facts["start_bytes"] for facts in ends] == [limit + 1]
+    assert shown_facts(plane)[-1] == (limit + 6, False)
+
+
+def test_a_start_that_shows_no_more_than_the_limit_raises_no_alarm_and_the_next_begins_at_zero(plane: Plane):
+    running(plane)
+    limit = plane.get(Settings).browser_alarm_bytes
+    shown(plane, limit)
+    assert plane.row().alarm_at is None
+    shown(plane, 1)
+    assert plane.row().alarm_at is not None
+    report(plane, "stopped")
+    running(plane)
+    assert (plane.row().start_bytes, plane.row().alarm_at) == (0, None)
+    assert plane.row().browser_bytes == limit + 1
 
 
 def test_a_start_waits_for_a_hub_that_is_away(plane: Plane):

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from broch_spawner import headers
 from broch_spawner.hub_gate import allowed
 from broch_spawner.login import principal_asked_for
-from broch_spawner.meter import Meter
 from broch_spawner.routing import Forward, Redirect, Refusal, Route, decide
 from support.counts import count
 
@@ -219,13 +218,3 @@ def test_the_principal_asked_for_is_only_ever_a_principal():
     assert principal_asked_for(f"/hub/api/oauth2/authorize?client_id=jupyterhub-user-{ME}&x=1") == ME
     for other in ("", "/hub/home", "/user/admin/lab", "/user/../x", f"/hub/user/{ME}x!/lab"):
         assert principal_asked_for(other) is None
-
-
-def test_the_meter_reports_each_full_step_and_the_rest():
-    said = []
-    meter = Meter(lambda host, total: said.append((host, total)), every=10)
-    for _ in range(5):
-        meter.add("a", 5)
-    meter.close("a")
-    assert said == [("a", 10), ("a", 20), ("a", 25)]
-    assert meter.total("a") == 0

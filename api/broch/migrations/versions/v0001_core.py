@@ -232,6 +232,8 @@ def upgrade() -> None:
         sa.Column("message", sa.String(length=500), nullable=True),
         sa.Column("grant_ids", sa.JSON(), nullable=False),
         sa.Column("browser_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("start_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("alarm_at", UtcDateTime(), nullable=True),
         sa.ForeignKeyConstraint(
             ["person_id"],
             ["person.id"],
