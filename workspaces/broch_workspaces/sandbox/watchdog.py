@@ -59,8 +59,12 @@ class _Watchdog(Generic[W]):
                 watched = dict(self._watched)
                 if not watched:
                     self._thread = None
+                    self.idle()
                     return
             pause.wait(self.look(watched))
+
+    def idle(self) -> None:
+        """Forget what was learnt: nothing is watched any more."""
 
     def look(self, watched: Mapping[int, W]) -> float:
         """Look once at each; return the seconds until the next look."""
@@ -150,6 +154,7 @@ class DiskBound:
 class _Counted:
     """What a folder held when it was last counted, and the disk at that moment."""
 
+    quota: Quota
     limit: disk.Usage
     held: disk.Usage
     left: tuple[int, int]
@@ -170,6 +175,10 @@ class DiskWatchdog(_Watchdog[DiskBound]):
         super().__init__("sandbox-disk")
         self._reserve = reserve
         self._counted: dict[Path, _Counted] = {}
+
+    def idle(self) -> None:
+        """See `_Watchdog.idle`."""
+        self._counted = {}
 
     def look(self, watched: Mapping[int, DiskBound]) -> float:
         """See `_Watchdog.look`."""
@@ -196,7 +205,7 @@ class DiskWatchdog(_Watchdog[DiskBound]):
     def _excess(self, quota: Quota, below: Mapping[int, list[int]]) -> str | None:
         left = disk.free_space(quota.folder)
         last = self._counted.get(quota.folder)
-        if last is None:
+        if last is None or last.quota != quota:
             self._count(quota, below, None, left)
             return None
         grown = disk.Usage(
@@ -239,13 +248,13 @@ class DiskWatchdog(_Watchdog[DiskBound]):
         due = time.monotonic() + max(_RECOUNT_SECONDS, 20 * took)
         if last is not None and not held.complete and not _over(held, bound):
             # What was counted is less than what is there: only the last whole count says how much can have come.
-            kept = _Counted(last.limit, last.held, last.left, due, last.frustrated + 1, last.written)
+            kept = _Counted(quota, last.limit, last.held, last.left, due, last.frustrated + 1, last.written)
         else:
             # The culprit is sought by what was written since the folder was last in order.
             written = {pid: disk.written_bytes(pids) for pid, pids in below.items()}
             if last is not None and _over(held, bound):
                 written = last.written
-            kept = _Counted(_limit(quota, held, last), held, left, due, written=written)
+            kept = _Counted(quota, _limit(quota, held, last), held, left, due, written=written)
         self._counted[quota.folder] = kept
         return kept
 
