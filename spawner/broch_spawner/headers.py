@@ -47,6 +47,11 @@ PASSED = frozenset(
 """What a workspace may say. Refresh, Link, Report-To, NEL, Speculation-Rules ... fall out; `set-cookie` and `location`
 are looked at one by one."""
 
+TOO_MUCH_TEXT = (
+    "The address or the headers of this request are too long. If this comes with every page, a page has set too many "
+    "cookies: remove the cookies of this site in your browser's settings, sign in again, and open the workspace anew.\n"
+)
+
 DEAD_END = "default-src 'none'; sandbox; frame-ancestors 'none'"
 """For every answer that the proxy makes itself: a page without policy on a workspace's origin opens every way out."""
 
@@ -101,10 +106,30 @@ def own_headers() -> list[Header]:
     return [*_ALWAYS, ("Content-Security-Policy", DEAD_END), ("Cache-Control", "no-store")]
 
 
-def _cookie_is_host_only(value: str) -> bool:
-    """Whether a Set-Cookie stays with the host that set it: no Domain attribute (RFC 6265, 5.2.3)."""
-    attributes = (part.partition("=")[0].strip().lower() for part in value.split(";")[1:])
-    return "domain" not in attributes
+_HOST_ONLY = "__Host-"
+_RENAMED = "__Host-w-"
+"""Before the names of cookies that were not `__Host-` cookies where they were made. Scripts still find `_xsrf` by it: Lab looks
+for the name at a word's beginning."""
+_KEPT_ATTRIBUTES = frozenset({"expires", "max-age", "httponly", "samesite"})
+
+
+def cookie_to_browser(value: str) -> str:
+    """Return a Set-Cookie as a cookie of this host alone, which no other host can set or shadow (RFC 6265bis, 4.1.3.2)."""
+    pair, *attributes = value.split(";")
+    name, _, content = pair.strip().partition("=")
+    own = name if name.startswith(_HOST_ONLY) else _RENAMED + name
+    kept = [part for part in attributes if part.partition("=")[0].strip().lower() in _KEPT_ATTRIBUTES]
+    return ";".join([f"{own}={content}", *kept, " Path=/", " Secure"])
+
+
+def cookies_to_upstream(value: str) -> str:
+    """Return a Cookie header as the server behind knows it: what any other host could have set falls out."""
+    out = []
+    for part in value.split(";"):
+        name, equals, content = part.strip().partition("=")
+        if equals and name.startswith(_HOST_ONLY):
+            out.append(f"{name.removeprefix(_RENAMED)}={content}")
+    return "; ".join(out)
 
 
 def location_stays(value: str, allowed_origins: Iterable[str]) -> bool:
@@ -127,14 +152,20 @@ def from_workspace(received: Iterable[Header], *, host: str, shell: str, hub: st
             if not location_stays(value, (f"http://{host}", hub)):
                 return None
             out.append((name, value))
-        elif low in PASSED or (low == "set-cookie" and _cookie_is_host_only(value)):
+        elif low == "set-cookie":
+            out.append((name, cookie_to_browser(value)))
+        elif low in PASSED:
             out.append((name, value))
     return [*out, *_ALWAYS, ("Content-Security-Policy", workspace_policy(host, shell))]
 
 
 def from_hub(received: Iterable[Header], *, shell: str) -> list[Header]:
     """Return what the browser sees of the hub's headers."""
-    keep = [(name, value) for name, value in received if name.lower() in PASSED | {"set-cookie", "location"}]
+    keep = [
+        (name, cookie_to_browser(value) if name.lower() == "set-cookie" else value)
+        for name, value in received
+        if name.lower() in PASSED | {"set-cookie", "location"}
+    ]
     return [*keep, *_ALWAYS, ("Content-Security-Policy", hub_policy(shell))]
 
 
@@ -149,7 +180,10 @@ def to_upstream(received: Iterable[Header], *, remote: str, host: str) -> Iterat
     }
     for name, value in headers:
         low = name.lower()
-        if low not in HOP_BY_HOP | named and low != "forwarded" and not low.startswith("x-forwarded-"):
+        if low == "cookie":
+            if known := cookies_to_upstream(value):
+                yield name, known
+        elif low not in HOP_BY_HOP | named and low != "forwarded" and not low.startswith("x-forwarded-"):
             yield name, value
     yield "X-Forwarded-For", remote
     yield "X-Forwarded-Proto", "http"

@@ -30,6 +30,8 @@ class _Protocol(RequestHandler):
 
     def handle_error(self, *args: Any, **kwargs: Any) -> web.StreamResponse:
         response = super().handle_error(*args, **kwargs)
+        if isinstance(response, web.Response) and response.status == 400:
+            response.text = headers.TOO_MUCH_TEXT
         for name, value in headers.own_headers():
             response.headers[name] = value
         return response
@@ -136,7 +138,9 @@ class InProcessProxy(Proxy):  # type: ignore[misc]
         known = {name.lower(): value for name, value in request.headers.items()}
         table = {spec: route for spec, (route, _) in self._routes.items()}
         hub_host = urlsplit(self.hub_origin).hostname or ""
-        verdict = decide(known.get("host", ""), raw_path, known, table, hub_host=hub_host)
+        verdict = decide(
+            known.get("host", ""), raw_path, known, table, hub_host=hub_host, method=request.method
+        )
         if isinstance(verdict, Refusal):
             return own_answer(verdict.status, verdict.text)
         if isinstance(verdict, Redirect):

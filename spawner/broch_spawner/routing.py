@@ -20,6 +20,9 @@ HUB_FOLDERS = ("/hub/static/", "/hub/error/")
 
 _DOWNLOADS = ("files", "nbconvert")
 DOWNLOAD_TEXT = "Files leave a workspace through the airlock only: run `airlock submit FILE` in a terminal.\n"
+OUTSIDE_TEXT = "A workspace is shown inside Broch's own page only. Open it from your project's page.\n"
+FOREIGN_TEXT = "Only the page of this workspace may ask for this.\n"
+_DOCUMENTS = frozenset({"document", "frame", "embed", "object", "fencedframe", "iframe"})
 STOPPED_TEXT = "This workspace is not running. Open it from your project's page.\n"
 
 
@@ -76,7 +79,13 @@ def _decoded(path: str) -> str:
 
 
 def decide(
-    host: str, path: str, request_headers: Mapping[str, str], routes: Mapping[str, Route], *, hub_host: str
+    host: str,
+    path: str,
+    request_headers: Mapping[str, str],
+    routes: Mapping[str, Route],
+    *,
+    hub_host: str,
+    method: str = "GET",
 ) -> Forward | Redirect | Refusal:
     """Return where a request goes.
 
@@ -86,15 +95,23 @@ def decide(
         request_headers: looked up by lower-case name.
         routes: the hub's routing table by spec.
         hub_host: host name of the hub, without port.
+        method: of the request.
     """
     name = split_host(host)
     if name == hub_host:
+        if _is_foreign(request_headers, method):
+            return Refusal(403, FOREIGN_TEXT)
         return _decide_hub(path, routes, hub_host)
     label, _, parent = name.partition(".")
     if parent != hub_host or not re.fullmatch(r"[a-z0-9-]{1,63}", label):
         return Refusal(421, "There is nothing under this name.\n")
-    if "service-worker" in request_headers or request_headers.get("sec-fetch-dest") == "serviceworker":
-        return Refusal(403, "Service workers are not allowed in a workspace.\n")
+    refused = _refusal_of_page(request_headers, method)
+    if refused is not None:
+        return refused
+    return _decide_workspace(name, path, routes)
+
+
+def _decide_workspace(name: str, path: str, routes: Mapping[str, Route]) -> Forward | Refusal:
     mine = [route for route in routes.values() if not route.is_hub and route.spec.split("/", 1)[0] == name]
     if not mine:
         return Refusal(503, STOPPED_TEXT)
@@ -105,6 +122,36 @@ def decide(
             first = seen[len(base) :].split("/", 1)[0].lower()
             return Refusal(403, DOWNLOAD_TEXT) if first in _DOWNLOADS else Forward(route.target, is_hub=False)
     return Refusal(404, "There is nothing here.\n")
+
+
+def _refusal_of_page(request_headers: Mapping[str, str], method: str) -> Refusal | None:
+    """Return why a workspace does not answer a request of this kind, whatever it is for."""
+    if "service-worker" in request_headers or request_headers.get("sec-fetch-dest") == "serviceworker":
+        return Refusal(403, "Service workers are not allowed in a workspace.\n")
+    if not _is_framed(request_headers):
+        return Refusal(403, OUTSIDE_TEXT)
+    if _is_foreign(request_headers, method):
+        return Refusal(403, FOREIGN_TEXT)
+    return None
+
+
+def _is_framed(request_headers: Mapping[str, str]) -> bool:
+    """Whether a document goes into a frame, where the shell's policy holds too (Fetch Metadata, 2.1); others pass."""
+    dest = request_headers.get("sec-fetch-dest")
+    if dest is None:  # a browser without Fetch Metadata, if it wants a page
+        return "text/html" not in request_headers.get("accept", "")
+    return dest not in _DOCUMENTS - {"iframe"}
+
+
+def _is_foreign(request_headers: Mapping[str, str], method: str) -> bool:
+    """Whether the page of another host sent this: such may only put a page into a frame.
+
+    All hosts of one installation are one site, so `SameSite` cookies go along with requests between them.
+    """
+    if request_headers.get("sec-fetch-site", "none") in {"same-origin", "none"}:
+        return False
+    opens = request_headers.get("sec-fetch-mode") == "navigate" and method == "GET"
+    return not (opens and request_headers.get("sec-fetch-dest") in {"iframe", "document"})
 
 
 def _decide_hub(path: str, routes: Mapping[str, Route], hub_host: str) -> Forward | Redirect | Refusal:

@@ -79,7 +79,7 @@ def wait_for(what, check, seconds=30):
 async def run_cell(browser, base, code):
     """Run one cell in a fresh kernel over the websocket and return what it printed."""
     parts = urlsplit(base)
-    xsrf = browser.cookie(parts.hostname, "_xsrf")
+    xsrf = browser.cookie(parts.hostname, "__Host-w-_xsrf")
     made = browser.call("POST", f"{base}api/kernels", json={"name": "python3"}, headers={"X-XSRFToken": xsrf})
     assert made.status_code == 201, made.text
     kernel = made.json()["id"]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from broch_spawner import headers
 from broch_spawner.hub_gate import allowed
 from broch_spawner.login import principal_asked_for
-from broch_spawner.routing import Forward, Redirect, Refusal, Route, decide
+from broch_spawner.routing import FOREIGN_TEXT, OUTSIDE_TEXT, Forward, Redirect, Refusal, Route, decide
 from support.counts import count
 
 ME = "w" + "a" * 24
@@ -20,10 +20,9 @@ ROUTES = {
 }
 
 
-def go(host, path, **known):
-    return decide(
-        host, path, {key.replace("_", "-"): value for key, value in known.items()}, ROUTES, hub_host=HUB
-    )
+def go(host, path, method="GET", **known):
+    found = {key.replace("_", "-"): value for key, value in known.items()}
+    return decide(host, path, found, ROUTES, hub_host=HUB, method=method)
 
 
 def test_a_workspace_gets_its_own_host():
@@ -95,6 +94,55 @@ def test_service_workers_are_refused():
         assert answer.status == 403
 
 
+FRAME = {"sec_fetch_dest": "iframe", "sec_fetch_mode": "navigate", "sec_fetch_site": "same-site"}
+OWN = {"sec_fetch_dest": "empty", "sec_fetch_mode": "cors", "sec_fetch_site": "same-origin"}
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        FRAME,
+        OWN,
+        OWN | {"sec_fetch_dest": "image", "sec_fetch_mode": "no-cors"},
+        {"accept": "*/*"},
+        FRAME | {"sec_fetch_site": "same-origin"},
+        FRAME | {"sec_fetch_site": "none"},
+    ],
+)
+def test_the_frame_and_its_own_page_are_served(known):
+    assert isinstance(go(HOST, f"/user/{ME}/lab", **known), Forward)
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        FRAME | {"sec_fetch_dest": "document"},
+        FRAME | {"sec_fetch_dest": "document", "sec_fetch_site": "none"},
+        FRAME | {"sec_fetch_dest": "object"},
+        FRAME | {"sec_fetch_dest": "embed", "sec_fetch_site": "same-origin"},
+        {"accept": "text/html,application/xhtml+xml"},
+    ],
+)
+def test_a_workspace_is_not_shown_outside_its_frame(known):
+    answer = go(HOST, f"/user/{ME}/lab", **known)
+    assert isinstance(answer, Refusal)
+    assert (answer.status, answer.text) == (403, OUTSIDE_TEXT)
+
+
+@pytest.mark.parametrize("host", [HOST, HUB])
+@pytest.mark.parametrize("site", ["same-site", "cross-site"])
+def test_the_page_of_another_host_may_only_open_a_frame(host, site):
+    path = f"/user/{ME}/lab" if host == HOST else "/hub/login"
+    known = OWN | {"sec_fetch_site": site}
+    for bad in (known, known | {"sec_fetch_mode": "no-cors", "sec_fetch_dest": "image"}):
+        answer = go(host, path, **bad)
+        assert isinstance(answer, Refusal)
+        assert (answer.status, answer.text) == (403, FOREIGN_TEXT)
+    assert isinstance(go(host, path, **FRAME | {"sec_fetch_site": site}), Forward)
+    assert isinstance(go(host, path, method="POST", **FRAME | {"sec_fetch_site": site}), Refusal)
+    assert isinstance(go(host, path, method="POST", **OWN), Forward)
+
+
 SPELLINGS = [
     "files/x",
     "%66iles/x",
@@ -139,10 +187,26 @@ def test_a_workspace_has_no_say_in_its_policy():
         ("Set-Cookie", "b=1; domain=broch.localhost"), ("Access-Control-Allow-Origin", "*"),
     )  # fmt: skip
     assert shown["Content-Type"] == "text/html"
-    assert names.count("content-security-policy") == names.count("set-cookie") == 1
-    assert shown["Set-Cookie"] == "a=1; Path=/"
+    assert names.count("content-security-policy") == 1
     assert shown["Content-Security-Policy"].startswith("default-src 'self'; script-src 'self'")
     assert not {"refresh", "link", "report-to", "access-control-allow-origin"} & set(names)
+
+
+@pytest.mark.parametrize(
+    ("made", "kept"),
+    [
+        ("_xsrf=2|a|b; Path=/user/x/", "__Host-w-_xsrf=2|a|b; Path=/; Secure"),
+        ("__Host-hub=1; HttpOnly; Path=/; Secure", "__Host-hub=1; HttpOnly; Path=/; Secure"),
+        ("a=1; DOMAIN=broch.localhost; Max-Age=9", "__Host-w-a=1; Max-Age=9; Path=/; Secure"),
+        ("b=1; domain =broch.localhost; samesite=Lax", "__Host-w-b=1; samesite=Lax; Path=/; Secure"),
+    ],
+)
+def test_every_cookie_is_of_its_host_alone(made, kept):
+    assert headers.cookie_to_browser(made) == kept
+    assert headers.from_hub([("Set-Cookie", made)], shell=SHELL)[0][1] == kept
+    assert from_workspace(("Set-Cookie", made))[1]["Set-Cookie"] == kept
+    pair, mine = kept.split(";")[0], made.split(";")[0]
+    assert headers.cookies_to_upstream(f"evil=1; {pair}; _xsrf=tossed; __host-x=1; __Host-") == mine
 
 
 @pytest.mark.parametrize(
@@ -179,11 +243,11 @@ def test_a_redirect_to_itself_or_the_hub_passes(url):
 
 def test_forwarding_facts_are_our_own():
     sent = list(headers.to_upstream(
-        [("Cookie", "a"), ("X-Forwarded-Host", "evil"), ("Connection", "x-secret"), ("X-Secret", "1"), ("Forwarded", "for=1")],
+        [("Cookie", "__Host-a=1"), ("X-Forwarded-Host", "evil"), ("Connection", "x-secret"), ("X-Secret", "1"), ("Forwarded", "for=1")],
         remote="127.0.0.1", host=HOST,
     ))  # fmt: skip
     assert sent == [
-        ("Cookie", "a"),
+        ("Cookie", "__Host-a=1"),
         ("X-Forwarded-For", "127.0.0.1"),
         ("X-Forwarded-Proto", "http"),
         ("X-Forwarded-Host", HOST),
