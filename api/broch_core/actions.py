@@ -23,6 +23,7 @@ class Action(StrEnum):
     PROJECT_FREEZE = "project:freeze"
     PROJECT_THAW = "project:thaw"
     PROJECT_END = "project:end"
+    PROJECT_BROWSER_POLICY = "project:browser-policy"
     MEMBER_ADD = "member:add"
     MEMBER_REMOVE = "member:remove"
 

@@ -181,6 +181,7 @@ RULES: dict[Action, Rule] = {
     Action.PROJECT_FREEZE: _admin_of_project,
     Action.PROJECT_THAW: _admin_of_project,
     Action.PROJECT_END: _admin_of_project,
+    Action.PROJECT_BROWSER_POLICY: _admin_of_project,
     Action.MEMBER_ADD: _admin_of_project,
     Action.MEMBER_REMOVE: _admin_of_project,
     Action.DATASET_LIST: _signed_in,

@@ -21,6 +21,14 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 _Row = Mapping[str, Any]
 
 
+class BrowserPolicy(StrEnum):
+    """What is done about a browser that lacks the wall's last layer."""
+
+    ALLOW = "allow"
+    WARN = "warn"
+    REFUSE = "refuse"
+
+
 class Role(StrEnum):
     """What a member is to a project."""
 
@@ -100,6 +108,21 @@ def end(call: Call, project: Project, yes: Yes = False) -> None:
     call.done(moved, f"{moved['slug']} is {moved['status']}.")
 
 
+@command(app, "browser-policy", "broch project browser-policy bone-age refuse")
+def browser_policy(
+    call: Call,
+    project: Project,
+    policy: Annotated[
+        BrowserPolicy, typer.Argument(help="For browsers that do not enforce Connection-Allowlist.")
+    ],
+) -> None:
+    """Say what browsers without Connection-Allowlist are told; `refuse` stops the workspaces that are open."""
+    changed = call.api.post(_path(call, project, "browser-policy"), {"policy": policy.value})
+    call.done(
+        changed, f"{changed['slug']}: browsers without Connection-Allowlist: {changed['browser_policy']}."
+    )
+
+
 @command(app, "add-member", "broch project add-member bone-age ada --role lead")
 def add_member(
     call: Call,
@@ -140,6 +163,7 @@ def _detail(found: Mapping[str, Any]) -> None:
             "status": found["status"],
             "from": f"{found['starts_on']} to {found['ends_on']} (UTC, both included)",
             "purpose": found["purpose"] or "-",
+            "browsers without allow-list": found["browser_policy"],
         }
     )
     output.heading("Members")

@@ -23,11 +23,13 @@ from broch_core.actors import SYSTEM, Actor
 from broch_core.audit.denials import DenialLog
 from broch_core.audit.record import AuditSubject, new_record
 from broch_core.clock import utc_now
+from broch_core.confinement import may_enter
 from broch_core.errors import Denied, NotFound
 from broch_core.rules import Resource, require
 from broch_core.settings import Settings
 from broch_core.store.unit import Change, Store
 from broch_core.tables.people import Person, UserSession
+from broch_core.tables.projects import Project
 from broch_core.tables.workspaces import LoginCode, Workspace
 from broch_core.web.sessions import actor_of, token_hash
 
@@ -137,7 +139,15 @@ class HubLogin:
             if given["principal"]:
                 self._denials.note(actor.person_id, Action.HUB_AUTHORIZE, resource)
             return Fault.ACCESS_DENIED, "This workspace is not yours, or its project is not open to you now."
-        return None
+        return self._browser(actor, row) if row else None
+
+    def _browser(self, actor: Actor, row: Workspace) -> tuple[Fault, str] | None:
+        """Return why the browser is not let in, if the project asks more of browsers."""
+        with self._store.read() as session:
+            project = session.get_one(Project, row.project_id)
+            entered = session.get(UserSession, actor.session_id)
+        decision = may_enter(project.browser_policy, entered.confined if entered else None)
+        return None if decision.allowed else (Fault.ACCESS_DENIED, decision.reason)
 
     def _issue(self, actor: Actor, given: Parameters) -> str:
         code = secrets.token_urlsafe(32)

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 from fastapi import Request, Response
 
 from broch_api.projects.members import MemberRegister
-from broch_api.projects.schemas import MemberAdd, ProjectCreate, ProjectDetail
+from broch_api.projects.schemas import BrowserPolicyChoice, MemberAdd, ProjectCreate, ProjectDetail
 from broch_api.projects.service import ACTIONS, ProjectRegister
 from broch_core.actions import Action
 from broch_core.actors import Actor, ProjectRole
+from broch_core.confinement import BrowserPolicy
 from broch_core.errors import Conflict, Invalid
 from broch_core.ids import Id
 from broch_core.lifecycles import ProjectEvent, ProjectStatus
@@ -43,6 +44,11 @@ _DONE: Mapping[ProjectEvent, str] = {
 _UNDO: Mapping[ProjectEvent, tuple[ProjectEvent, str]] = {
     ProjectEvent.FREEZE: (ProjectEvent.THAW, "Thaw it again"),
     ProjectEvent.THAW: (ProjectEvent.FREEZE, "Freeze it again"),
+}
+_BROWSERS: Mapping[BrowserPolicy, str] = {
+    BrowserPolicy.ALLOW: "Every browser may open workspaces of this project.",
+    BrowserPolicy.WARN: "Browsers without Connection-Allowlist are warned.",
+    BrowserPolicy.REFUSE: "Browsers without Connection-Allowlist are refused. Workspaces that were open stop now.",
 }
 _FIELDS = ("slug", "name", "purpose", "starts_on", "ends_on")
 
@@ -122,6 +128,18 @@ for _event, _action in ACTIONS.items():
     router.post(f"/{{project_id}}/{_event.value}", action=_action)(_move(_event))
 
 
+@router.post("/{project_id}/browser-policy", action=Action.PROJECT_BROWSER_POLICY)
+def choose_browsers(
+    project_id: Id, form: PostedForm, actor: Who, projects: Projects, shell: Shell
+) -> Response:
+    """Say what browsers without `Connection-Allowlist` are told."""
+    checked = check(BrowserPolicyChoice, {"policy": form["policy"]})
+    if checked.body is None:
+        raise Invalid("Choose one of the options.", field="policy")
+    projects.choose_browsers(actor, project_id, checked.body.policy)
+    return shell.redirect(f"/projects/{project_id}", _BROWSERS[checked.body.policy])
+
+
 @router.post("/{project_id}/members", action=Action.MEMBER_ADD)
 def add_member(
     request: Request,
@@ -182,6 +200,8 @@ def _context(actor: Actor, project: ProjectDetail) -> dict[str, Any]:
         "events": [e.value for e in project.possible if decide(actor, ACTIONS[e], about).allowed],
         "may_manage": decide(actor, Action.MEMBER_ADD, about).allowed
         and project.status is not ProjectStatus.ENDED,
+        "may_choose_browsers": decide(actor, Action.PROJECT_BROWSER_POLICY, about).allowed,
+        "browser_options": [(policy.value, policy.value.capitalize()) for policy in BrowserPolicy],
         "is_member": actor.is_member(project.id),
         "role_options": [(role.value, role.value.capitalize()) for role in ProjectRole],
         "values": {},

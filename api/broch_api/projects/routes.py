@@ -7,7 +7,14 @@ from typing import Annotated
 from fastapi import Query
 
 from broch_api.projects.members import MemberRegister
-from broch_api.projects.schemas import MemberAdd, MemberView, ProjectCreate, ProjectDetail, ProjectView
+from broch_api.projects.schemas import (
+    BrowserPolicyChoice,
+    MemberAdd,
+    MemberView,
+    ProjectCreate,
+    ProjectDetail,
+    ProjectView,
+)
 from broch_api.projects.service import ProjectRegister
 from broch_core.actions import Action
 from broch_core.ids import Id
@@ -65,6 +72,12 @@ def thaw_project(project_id: Id, actor: Who, projects: Projects) -> ProjectView:
 def end_project(project_id: Id, actor: Who, projects: Projects) -> ProjectView:
     """End a project for good."""
     return projects.move(actor, project_id, ProjectEvent.END)
+
+
+@router.post("/{project_id}/browser-policy", action=Action.PROJECT_BROWSER_POLICY)
+def choose_browsers(project_id: Id, body: BrowserPolicyChoice, actor: Who, projects: Projects) -> ProjectView:
+    """Say what a browser without `Connection-Allowlist` is told; `refuse` stops the workspaces that are open."""
+    return projects.choose_browsers(actor, project_id, body.policy)
 
 
 @router.get("/{project_id}/members", action=Action.PROJECT_READ)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from broch_api.datasets.schemas import ExportPermissionView, GrantView
 from broch_api.people.schemas import PersonRef
 from broch_core.actors import ProjectRole
+from broch_core.confinement import BrowserPolicy
 from broch_core.ids import Id
 from broch_core.lifecycles import PROJECT, ProjectEvent, ProjectStatus
 from broch_core.tables.projects import Project
@@ -32,12 +33,21 @@ class ProjectCreate(BaseModel):
     ] = ""
     starts_on: Annotated[Day, Field(description="First day, in UTC.")]
     ends_on: Annotated[Day, Field(description="Last day, included, in UTC.")]
+    browser_policy: BrowserPolicy = BrowserPolicy.WARN
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.ends_on < self.starts_on:
             raise ValueError("The last day lies before the first one.")
         return self
+
+
+class BrowserPolicyChoice(BaseModel):
+    """What browsers without `Connection-Allowlist` are told."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    policy: BrowserPolicy
 
 
 class MemberAdd(BaseModel):
@@ -77,6 +87,9 @@ class ProjectView(BaseModel):
     status: ProjectStatus
     starts_on: date
     ends_on: date
+    browser_policy: BrowserPolicy = Field(
+        description="What a browser that does not enforce `Connection-Allowlist` is told."
+    )
     created_at: datetime
     possible: list[ProjectEvent] = Field(description="What its life cycle allows next.")
 
@@ -91,6 +104,7 @@ class ProjectView(BaseModel):
             status=project.status,
             starts_on=project.starts_on,
             ends_on=project.ends_on,
+            browser_policy=project.browser_policy,
             created_at=project.created_at,
             possible=sorted(PROJECT.events(project.status)),
         )

@@ -15,6 +15,7 @@ from broch_core.actions import Action
 from broch_core.actors import Actor
 from broch_core.audit.record import AuditSubject
 from broch_core.clock import utc_now
+from broch_core.confinement import BrowserPolicy
 from broch_core.errors import Conflict, Invalid
 from broch_core.lifecycles import PROJECT, ProjectEvent, ProjectStatus
 from broch_core.rules import Resource, require
@@ -87,7 +88,11 @@ class ProjectRegister:
                 actor.person_id,
                 Action.PROJECT_CREATE,
                 AuditSubject("project", project.id, project.id),
-                facts={"starts_on": str(project.starts_on), "ends_on": str(project.ends_on)},
+                facts={
+                    "starts_on": str(project.starts_on),
+                    "ends_on": str(project.ends_on),
+                    "browser_policy": project.browser_policy.value,
+                },
                 personal={"slug": project.slug, "name": project.name, "purpose": project.purpose},
             )
         return ProjectView.of(project)
@@ -120,6 +125,32 @@ class ProjectRegister:
             )
             if event in _STOPPING:
                 stop_workspaces(change, cause=record, project_id=project_id, reason=_STOPPING[event])
+        return ProjectView.of(project)
+
+    def choose_browsers(self, actor: Actor, project_id: str, policy: BrowserPolicy) -> ProjectView:
+        """Say what browsers without `Connection-Allowlist` are told; refusing them stops the workspaces that are open.
+
+        Raises:
+            NotFound: the actor may not know of it.
+            Denied: the actor is no platform admin.
+        """
+        action = Action.PROJECT_BROWSER_POLICY
+        require(actor, action, Resource("project", project_id, project_id))
+        with self._store.write() as change:
+            project = find_project(change.session, scope_of(actor), project_id, lock=True)
+            before, project.browser_policy = project.browser_policy, policy
+            change.session.add(project)
+            record = change.audit(
+                actor.person_id,
+                action,
+                AuditSubject("project", project_id, project_id),
+                facts={"from": before.value, "to": policy.value},
+            )
+            if policy is BrowserPolicy.REFUSE and before is not policy:
+                reason = (
+                    "The project refuses browsers without Connection-Allowlist from now on. Open it again."
+                )
+                stop_workspaces(change, cause=record, project_id=project_id, reason=reason)
         return ProjectView.of(project)
 
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from fastapi import Query, Request, Response
 
 from broch_api.signin.near import NearSignIn, SignIn
+from broch_api.signin.probe import ANSWERS, probe_page
 from broch_core.actions import Action
 from broch_core.clock import utc_now
 from broch_core.errors import Invalid
@@ -38,10 +39,16 @@ def sign_in_page(
     return shell.render(request, "signin/page.html", context)
 
 
+@router.get("/sign-in/probe", action=Action.PUBLIC_READ)
+def sign_in_probe() -> Response:
+    """Answer a frame of the sign-in page, which finds out whether the browser enforces `Connection-Allowlist`."""
+    return probe_page()
+
+
 @router.post("/sign-in", action=Action.SESSION_START)
 def start_session(form: PostedForm, sign_in: NearSignIn, visitor: Visitor, shell: Shell) -> Response:
     """Sign in; whoever was signed in in this browser is signed out."""
-    started = sign_in.start(form["person"], kind="browser")
+    started = sign_in.start(form["person"], kind="browser", confined=ANSWERS.get(form["confined"]))
     if visitor is not None:
         sign_in.end(visitor)
     response = shell.redirect(local_path(form["next"]))

@@ -38,4 +38,7 @@ class SessionView(BaseModel):
         description="Present memberships: project id to role.",
         examples=[{"01JD3W7Z8Q5T9XK2M4N6P8R0SV": "lead"}],
     )
+    confined: bool | None = Field(
+        description="Whether your browser was seen to enforce `Connection-Allowlist` at sign-in; null when not seen."
+    )
     expires_at: datetime

@@ -92,13 +92,18 @@ class DemoSignIn:
             for person in rows
         ]
 
-    def start(self, handle: str, *, kind: Literal["browser", "cli"]) -> Started:
+    def start(self, handle: str, *, kind: Literal["browser", "cli"], confined: bool | None = None) -> Started:
         """Sign somebody in.
+
+        Args:
+            handle: who.
+            kind: of client.
+            confined: whether the browser was seen to enforce `Connection-Allowlist`; nothing when it was not seen.
 
         Raises:
             NotFound: nobody active has this handle.
         """
-        return self._sessions.start(handle, kind=kind)
+        return self._sessions.start(handle, kind=kind, confined=confined)
 
     def end(self, actor: Actor) -> None:
         """End the session that the actor came with, and with it the workspaces that it entered."""
@@ -121,6 +126,7 @@ class DemoSignIn:
             person=PersonRef(id=actor.person_id, handle=actor.handle, display_name=actor.display_name),
             roles=sorted(actor.roles),
             memberships=dict(actor.memberships),
+            confined=row.confined,
             expires_at=row.expires_at,
         )
 

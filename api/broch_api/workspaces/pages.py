@@ -49,7 +49,9 @@ def stop_workspace(workspace_id: Id, actor: Who, desk: Desk, shell: Shell) -> Re
 def workspace_page(request: Request, project_id: Id, actor: Who, desk: Desk, shell: Shell) -> Response:
     """Show your workspace in a project: its notebook, its start, or why there is none."""
     project, view = desk.mine(actor, project_id)
-    return shell.render(request, "workspace_frame.html", {"workspace": _frame(project, view)})
+    lacks, entry = desk.browser_lacks(actor, project)
+    context = _frame(project, view) | {"warning": lacks, "refused": None if entry.allowed else entry.reason}
+    return shell.render(request, "workspace_frame.html", {"workspace": context})
 
 
 @router.post("/projects/{project_id}/workspace", action=Action.WORKSPACE_OPEN)

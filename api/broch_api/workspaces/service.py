@@ -14,13 +14,14 @@ from broch_core.actions import Action
 from broch_core.actors import Actor, PlatformRole
 from broch_core.audit.record import AuditSubject
 from broch_core.clock import utc_now
+from broch_core.confinement import BrowserPolicy, may_enter, shortcoming
 from broch_core.errors import Conflict, NotFound
 from broch_core.lifecycles import WORKSPACE, WorkspaceEvent, WorkspaceStatus
-from broch_core.rules import Resource, require
+from broch_core.rules import Decision, Resource, allow, require
 from broch_core.scope import find_project, require_running, scope_of
 from broch_core.settings import Settings
 from broch_core.store.unit import Change, Store
-from broch_core.tables.people import Person
+from broch_core.tables.people import Person, UserSession
 from broch_core.tables.projects import Project
 from broch_core.tables.workspaces import Workspace
 from broch_core.web.paging import Page, page_of
@@ -86,6 +87,15 @@ class WorkspaceDesk:
             project = find_project(session, scope_of(actor), project_id)
             row = _mine(session, project_id, actor.person_id)
             return project, self._view(session, row) if row else None
+
+    def browser_lacks(self, actor: Actor, project: Project) -> tuple[str | None, Decision]:
+        """Return what the actor's browser lacks, and whether it may still show a workspace of the project."""
+        if project.browser_policy is BrowserPolicy.ALLOW:
+            return None, allow()
+        with self._store.read() as session:
+            entered = session.get(UserSession, actor.session_id)
+        confined = entered.confined if entered else None
+        return shortcoming(confined), may_enter(project.browser_policy, confined)
 
     def open(self, actor: Actor, project_id: str) -> WorkspaceView:
         """Have the actor's workspace in a project started; one that is starting or running stays as it is.

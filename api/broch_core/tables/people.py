@@ -44,5 +44,7 @@ class UserSession(SQLModel, table=True):
     person_id: str = Field(foreign_key="person.id", max_length=26, index=True)
     kind: str = Field(default="browser", max_length=10)
     started_at: datetime = moment(default_factory=utc_now)
+    confined: bool | None = None
+    """Whether the browser was seen to enforce `Connection-Allowlist` at sign-in; nothing when that could not be told."""
     expires_at: datetime = moment()
     ended_at: datetime | None = moment(default=None)

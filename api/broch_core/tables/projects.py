@@ -8,6 +8,7 @@ from sqlmodel import Field, SQLModel
 
 from broch_core.actors import ProjectRole
 from broch_core.clock import utc_now
+from broch_core.confinement import BrowserPolicy
 from broch_core.ids import new_id
 from broch_core.lifecycles import ProjectStatus
 from broch_core.store.types import choice, moment
@@ -23,6 +24,8 @@ class Project(SQLModel, table=True):
     name: str = Field(max_length=120)
     purpose: str = Field(default="", max_length=2000)
     status: ProjectStatus = choice(ProjectStatus, default=ProjectStatus.PLANNED)
+    browser_policy: BrowserPolicy = choice(BrowserPolicy, default=BrowserPolicy.WARN)
+    """What a browser without `Connection-Allowlist` is told."""
     version: int = 1
     starts_on: date
     ends_on: date

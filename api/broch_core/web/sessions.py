@@ -51,8 +51,13 @@ class Sessions:
         self._lifetime = lifetime
         self._cache: dict[str, tuple[int, datetime, Actor]] = {}
 
-    def start(self, handle: str, *, kind: Literal["browser", "cli"]) -> Started:
+    def start(self, handle: str, *, kind: Literal["browser", "cli"], confined: bool | None = None) -> Started:
         """Sign a person in.
+
+        Args:
+            handle: of the person.
+            kind: of client.
+            confined: whether the browser was seen to enforce `Connection-Allowlist`.
 
         Raises:
             NotFound: no active person has this handle.
@@ -68,11 +73,15 @@ class Sessions:
                 token_hash=token_hash(token),
                 person_id=person.id,
                 kind=kind,
+                confined=confined,
                 expires_at=utc_now() + self._lifetime,
             )
             change.session.add(session)
             change.audit(
-                person.id, Action.SESSION_START, AuditSubject("session", session.id), facts={"kind": kind}
+                person.id,
+                Action.SESSION_START,
+                AuditSubject("session", session.id),
+                facts={"kind": kind, "confined": confined},
             )
             return Started(token, session.id, session.expires_at)
 
