@@ -11,7 +11,9 @@ import broch_api.hub_login.pages
 import broch_api.status.routes
 import broch_api.workspaces.pages
 import broch_api.workspaces.routes
+from broch_api.audit.exporting import AuditExports
 from broch_api.audit.service import AuditDesk
+from broch_api.audit.upkeep import AuditUpkeep
 from broch_api.hub_login.service import HubLogin
 from broch_api.internal.app import make_internal_app
 from broch_api.internal.credentials import ServiceTokens
@@ -91,6 +93,8 @@ def make_services(
         WorkspaceReports(store, settings),
         HubLogin(store, settings, denials),
         AuditDesk(store, audit_log),
+        AuditExports(store, audit_log),
+        AuditUpkeep(store, audit_log),
         StatusDesk(store, audit_log, settings, parts),
         Reconciler(store, hub, effects),
     )

@@ -84,6 +84,7 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("GET", "/"): Recipe(),
     ("GET", "/sign-in"): Recipe(),
     ("POST", "/sign-in"): Recipe(form=lambda _: {"person": "ruth"}),
+    ("GET", "/sign-in/probe"): Recipe(),
     ("POST", "/sign-out"): Recipe(form=_nothing),
     ("POST", "/theme"): Recipe(form=lambda _: {"theme": "dark"}),
     ("POST", "/api/v1/sessions"): Recipe(json=lambda _: {"handle": "ruth"}),
@@ -100,6 +101,10 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("POST", "/api/v1/projects"): Recipe(json=lambda _: _PROJECT),
     ("GET", "/projects/{project_id}"): Recipe("project"),
     ("GET", "/api/v1/projects/{project_id}"): Recipe("project"),
+    ("POST", "/projects/{project_id}/browser-policy"): Recipe("project", form=lambda _: {"policy": "allow"}),
+    ("POST", "/api/v1/projects/{project_id}/browser-policy"): Recipe(
+        "project", json=lambda _: {"policy": "allow"}
+    ),
     ("GET", "/api/v1/projects/{project_id}/members"): Recipe("project"),
     ("POST", "/projects/{project_id}/members"): Recipe(
         "project", form=lambda _: {"handle": "sam", "role": "lead"}
@@ -155,7 +160,11 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("GET", "/api/v1/audit/records"): Recipe(),
     ("GET", "/api/v1/audit/records/{record_id}/proof"): Recipe("record"),
     ("GET", "/api/v1/audit/checkpoint"): Recipe(),
+    ("GET", "/api/v1/audit/checkpoints"): Recipe(),
+    ("GET", "/api/v1/audit/consistency"): Recipe(query=lambda _: {"old": 1, "new": 2}),
     ("POST", "/api/v1/audit/verify"): Recipe(),
+    ("POST", "/api/v1/audit/erasures"): Recipe("record", json=lambda thing: {"record": thing["record_id"]}),
+    ("POST", "/api/v1/audit/keys"): Recipe(json=lambda _: {"purpose": "statement"}),
     ("GET", "/api/v1/audit/export"): Recipe(),
     ("GET", "/healthz"): Recipe(),
     ("GET", "/readyz"): Recipe(),

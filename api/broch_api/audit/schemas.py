@@ -5,15 +5,17 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from enum import StrEnum
+from typing import Annotated, Any, Self
 
 from fastapi import Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from broch_core.audit.log import InclusionProof
 from broch_core.audit.tables import AuditPersonal, AuditRecord
 from broch_core.audit.verification import VerifyResult
 from broch_core.ids import Id
+from broch_core.proof import Purpose
 from broch_core.web.texts import Line
 
 _Text = Annotated[Line, Field(max_length=60)]
@@ -29,6 +31,17 @@ class RecordFilter:
     outcome: Annotated[str | None, Query(pattern="^(allowed|denied)$")] = None
     since: Annotated[datetime | None, Query(description="Not older than this moment.")] = None
     until: Annotated[datetime | None, Query(description="Older than this moment.")] = None
+
+
+class ExportFormat(StrEnum):
+    """How exported records are written, one a line."""
+
+    RECORDS = "records"
+    """As the list shows them, newest first, with personal texts."""
+    OCSF = "ocsf"
+    """Events of OCSF 1.3, oldest first, opaque ids alone."""
+    LEAVES = "leaves"
+    """Byte for byte as they were hashed, oldest first: what copies of the log are made of."""
 
 
 class AuditRecordView(BaseModel):
@@ -81,6 +94,81 @@ class CheckpointView(BaseModel):
     note: str | None = Field(description="C2SP tlog-checkpoint; absent while the log is empty.")
 
 
+class SignedCheckpoint(BaseModel):
+    """A signed tree head, and when it was signed (the note itself carries no time)."""
+
+    size: int = Field(examples=[1204])
+    at: datetime
+    note: str = Field(description="C2SP tlog-checkpoint.")
+
+
+class CheckpointPage(BaseModel):
+    """Signed tree heads, newest first."""
+
+    items: list[SignedCheckpoint]
+    next: int | None = Field(description="Give it as `below` for the next page; absent on the last one.")
+
+
+class ConsistencyView(BaseModel):
+    """The proof that a log continues an older one (RFC 9162, 2.1.4)."""
+
+    old: int
+    new: int
+    hashes: list[str] = Field(description="Base64.")
+
+
+class VerifyRequest(BaseModel):
+    """What to verify against, besides the log's own checkpoints."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    checkpoint: Annotated[str, Field(max_length=8000)] = Field(
+        description="A signed checkpoint that was kept elsewhere: the log has to continue it.",
+        examples=["broch.example/log\n7\nAAAA...=\n\n\u2014 broch.example/log BBBB...\n"],
+    )
+
+
+class ErasureRequest(BaseModel):
+    """Whose personal texts to erase: of a person, or of one record. Exactly one is given."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    person: Id | None = Field(default=None, description="All records that they made or that are about them.")
+    record: Id | None = Field(default=None, description="This record alone.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.person is None) == (self.record is None):
+            raise ValueError("give a person or a record")
+        return self
+
+
+class ErasureView(BaseModel):
+    """What was erased."""
+
+    erased: int = Field(description="Records whose personal texts are gone; their digests stay in the log.")
+
+
+class RotationRequest(BaseModel):
+    """Which key to renew."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    purpose: Purpose
+    stolen: bool = Field(
+        default=False,
+        description="End the old key at once instead of in an hour, because somebody else may have it.",
+    )
+
+
+class KeyView(BaseModel):
+    """A new signing key."""
+
+    purpose: Purpose
+    key_id: str = Field(description="SHA-256 of the public key, hexadecimal.")
+    not_before: datetime
+
+
 class ProofView(BaseModel):
     """Everything that shows a record to be in the log. Bytes are base64."""
 
@@ -109,8 +197,19 @@ class VerifyView(BaseModel):
     size: int = Field(description="Records that the newest checkpoint speaks of.")
     first_bad: str | None = Field(description="Id of the first record that is not as it was signed.")
     reason: str = Field(examples=["All 1204 records are as they were signed."])
+    first_bad_number: int | None = Field(description="Its number, also where the record is gone.")
+    checkpoints: int = Field(description="Signed tree heads that were checked.")
+    erased: int = Field(description="Records whose personal texts were erased, as the log itself records.")
 
     @classmethod
     def of(cls, result: VerifyResult) -> VerifyView:
         """Make one from a result."""
-        return cls(ok=result.ok, size=result.size, first_bad=result.first_bad, reason=result.reason)
+        return cls(
+            ok=result.ok,
+            size=result.size,
+            first_bad=result.first_bad,
+            reason=result.reason,
+            first_bad_number=result.first_bad_number,
+            checkpoints=result.checkpoints,
+            erased=result.erased,
+        )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from base64 import b64encode
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,30 +11,35 @@ from sqlmodel import Session, col, func, or_, select
 
 from broch_api.audit.schemas import (
     AuditRecordView,
+    CheckpointPage,
     CheckpointView,
+    ConsistencyView,
     ProofView,
     RecordFilter,
+    SignedCheckpoint,
     VerifyView,
 )
 from broch_core.actions import Action
 from broch_core.actors import Actor
 from broch_core.audit.log import AuditLog
 from broch_core.audit.record import AuditSubject
-from broch_core.audit.tables import AuditPersonal, AuditRecord
+from broch_core.audit.tables import AuditCheckpoint, AuditPersonal, AuditRecord
+from broch_core.audit.verification import verify_database
 from broch_core.clock import utc_now
+from broch_core.errors import Invalid
+from broch_core.proof import InvalidProof
 from broch_core.rules import Resource, require
 from broch_core.store.unit import Store
 from broch_core.tables.people import Person
 from broch_core.tables.projects import Project
 from broch_core.web.paging import Page, page_of
 
-_PIECE = 500
 HOURS = 24
 """How far back the chart looks."""
 
 
 class AuditDesk:
-    """Shows, exports, proves and verifies."""
+    """Shows, proves and verifies."""
 
     def __init__(self, store: Store, log: AuditLog) -> None:
         self._store = store
@@ -49,26 +55,8 @@ class AuditDesk:
         """
         require(actor, Action.AUDIT_READ)
         with self._store.read() as session:
-            rows = _records(session, wanted, before=before, limit=limit + 1)
+            rows = joined_records(session, wanted, before=before, limit=limit + 1)
             return page_of(rows, limit, lambda row: AuditRecordView.of(*row), lambda row: row[0].id)
-
-    def export(self, actor: Actor, wanted: RecordFilter) -> Iterator[bytes]:
-        """Return records as JSON lines, newest first; that they were taken away is a record itself.
-
-        Raises:
-            Denied: the actor is no platform admin.
-        """
-        require(actor, Action.AUDIT_READ)
-        facts = {name: str(value) for name, value in vars(wanted).items() if value is not None}
-        with self._store.write() as change:
-            change.audit(
-                actor.person_id,
-                Action.AUDIT_READ,
-                AuditSubject("audit_log"),
-                facts={"export": True},
-                personal=facts or None,
-            )
-        return self._lines(wanted)
 
     def checkpoint(self, actor: Actor) -> CheckpointView:
         """Return the newest signed checkpoint.
@@ -90,14 +78,51 @@ class AuditDesk:
         require(actor, Action.AUDIT_READ, Resource("audit_record", record_id))
         return ProofView.of(self._log.proof(record_id))
 
-    def verify(self, actor: Actor) -> VerifyView:
+    def checkpoints(self, actor: Actor, *, below: int | None, limit: int) -> CheckpointPage:
+        """Return signed checkpoints, newest first.
+
+        Raises:
+            Denied: the actor is no platform admin.
+        """
+        require(actor, Action.AUDIT_READ)
+        query = select(AuditCheckpoint).order_by(col(AuditCheckpoint.size).desc()).limit(limit)
+        if below is not None:
+            query = query.where(AuditCheckpoint.size < below)
+        with self._store.read() as session:
+            rows = session.exec(query).all()
+        items = [SignedCheckpoint(size=row.size, at=row.at, note=row.note) for row in rows]
+        return CheckpointPage(items=items, next=items[-1].size if len(items) == limit else None)
+
+    def consistency(self, actor: Actor, old: int, new: int) -> ConsistencyView:
+        """Prove that the log of `new` records continues the one of `old`.
+
+        Raises:
+            Denied: the actor is no platform admin.
+            Invalid: the log never had these sizes.
+        """
+        require(actor, Action.AUDIT_READ)
+        try:
+            hashes = self._log.consistency(old, new)
+        except InvalidProof as error:
+            raise Invalid(
+                str(error), remedy="Name two sizes that the log had, the older one first."
+            ) from error
+        return ConsistencyView(old=old, new=new, hashes=[b64encode(node).decode() for node in hashes])
+
+    def verify(self, actor: Actor, trusted: str | None = None) -> VerifyView:
         """Recompute the whole log from its records, and record what came of it.
+
+        Args:
+            actor: who asks.
+            trusted: a checkpoint that was kept elsewhere; the log has to continue it.
 
         Raises:
             Denied: the actor is no platform admin.
         """
         require(actor, Action.AUDIT_VERIFY)
-        result = self._log.verify()
+        result = verify_database(
+            self._store.engine, self._log.keys.trust(), trusted=trusted, live_at=utc_now()
+        )
         with self._store.write() as change:
             change.audit(
                 actor.person_id,
@@ -119,17 +144,6 @@ class AuditDesk:
         with self._store.read() as session:
             return [(f"{hour:%H:00}", _count(session, hour)) for hour in hours]
 
-    def _lines(self, wanted: RecordFilter) -> Iterator[bytes]:
-        before: str | None = None
-        while True:
-            with self._store.read() as session:
-                rows = _records(session, wanted, before=before, limit=_PIECE)
-            for row in rows:
-                yield AuditRecordView.of(*row).model_dump_json().encode() + b"\n"
-            if len(rows) < _PIECE:
-                return
-            before = rows[-1][0].id
-
 
 def _count(session: Session, hour: datetime) -> int:
     return session.exec(
@@ -139,7 +153,8 @@ def _count(session: Session, hour: datetime) -> int:
     ).one()
 
 
-def _conditions(wanted: RecordFilter) -> list[Any]:
+def conditions(wanted: RecordFilter) -> list[Any]:
+    """Return the conditions of a filter."""
     conditions: list[Any] = []
     if wanted.actor is not None:
         named = select(Person.id).where(Person.handle == wanted.actor)
@@ -167,15 +182,16 @@ def _aware(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _records(
+def joined_records(
     session: Session, wanted: RecordFilter, *, before: str | None, limit: int
 ) -> Sequence[tuple[AuditRecord, AuditPersonal | None, str | None, str | None]]:
+    """Return records with their texts, the handle of who acted and the slug of the project, newest first."""
     query = (
         select(AuditRecord, AuditPersonal, Person.handle, Project.slug)
         .join(AuditPersonal, col(AuditPersonal.record_id) == AuditRecord.id, isouter=True)
         .join(Person, col(Person.id) == AuditRecord.actor_id, isouter=True)
         .join(Project, col(Project.id) == AuditRecord.project_id, isouter=True)
-        .where(*_conditions(wanted))
+        .where(*conditions(wanted))
         .order_by(col(AuditRecord.id).desc())
         .limit(limit)
     )

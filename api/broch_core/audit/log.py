@@ -80,6 +80,11 @@ class AuditLog:
         """Name of the log in its checkpoints."""
         return self._origin
 
+    @property
+    def keys(self) -> KeyFolder:
+        """The keys that sign it."""
+        return self._keys
+
     def start(self) -> None:
         """Begin to sequence in a thread of its own."""
         self._thread.start()

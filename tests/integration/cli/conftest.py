@@ -26,7 +26,9 @@ from broch_airlock.release.service import Releaser
 from broch_airlock.review.service import ReviewDesk
 from broch_airlock.shelves import Shelves
 from broch_api import assembly_governance
+from broch_api.audit.exporting import AuditExports
 from broch_api.audit.service import AuditDesk
+from broch_api.audit.upkeep import AuditUpkeep
 from broch_core.audit.denials import DenialLog
 from broch_core.blobs import FolderBlobs
 from broch_core.outbox.worker import OutboxWorker
@@ -112,6 +114,8 @@ def served(tmp_path: Path) -> Iterator[Served]:
         DownloadDesk: DownloadDesk(store, blobs, intake.settings),
         ReleaseOverseer: ReleaseOverseer(store, world.keys, intake.zones, world.audit_log.origin),
         AuditDesk: AuditDesk(store, world.audit_log),
+        AuditExports: AuditExports(store, world.audit_log),
+        AuditUpkeep: AuditUpkeep(store, world.audit_log),
         KeyFolder: world.keys,
         Sessions: world.sessions,
         DenialLog: DenialLog(store),

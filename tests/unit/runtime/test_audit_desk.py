@@ -143,13 +143,13 @@ def test_verify_says_yes_and_after_tampering_no(told: Plane):
 
 
 def test_an_export_has_every_record_and_is_one(told: Plane, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("broch_api.audit.service._PIECE", 2)
+    monkeypatch.setattr("broch_api.audit.exporting._PIECE", 2)
     answer = told.api.get(f"{BASE}/export", headers=told.world.headers("ada"))
     assert answer.headers["content-type"].startswith("application/jsonl")
     lines = [json.loads(line) for line in answer.text.splitlines()]
     assert [line["id"] for line in lines] == [record["id"] for record in records(told, limit=200)][1:]
     assert lines[0]["action"] == "audit:read"
-    assert lines[0]["facts"] == {"export": True}
+    assert lines[0]["facts"] == {"export": "records"}
     few = told.api.get(f"{BASE}/export", params={"actor": "ruth"}, headers=told.world.headers("ada"))
     assert len(few.text.splitlines()) == 1
 
