@@ -236,7 +236,11 @@ def postgresql_triggers() -> list[str]:
 
 
 def _function(name: str, body: str) -> str:
-    return f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} END $$"
+    # Whoever calls sets no search path here: an empty temporary table `membership` would stand before the real one.
+    return (
+        f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql "
+        f"SET search_path = pg_catalog, public, pg_temp AS $$ BEGIN {body} END $$"
+    )
 
 
 def _calls(name: str, when: str) -> str:

@@ -83,6 +83,7 @@ class Instance:
         blobs = FolderBlobs(settings.folder / "blobs")
         blobs.sweep()
         zones = FolderZones(settings.folder / "zones")
+        zones.sweep()
         self.audit_log = AuditLog(store, keys, settings.log_name)
         policy = Policy(
             max_signature_age=settings.signature_age,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import event
+from sqlalchemy import Engine, event, inspect
 from sqlmodel import SQLModel, select, text
 
 import broch_airlock.tables
@@ -133,12 +133,8 @@ def make_world(folder: Path, url: str | None = None) -> World:
         return _copy(template, settings)
     url = url or settings.store_url()
     owner = make_engine(url, owner=True)
-    SQLModel.metadata.create_all(owner)
-    with owner.begin() as connection:
-        sqlite = owner.dialect.name == "sqlite"
-        for triggers in (audit_triggers, airlock_triggers):
-            for statement in triggers.sqlite_triggers() if sqlite else triggers.postgresql_triggers():
-                connection.execute(text(statement))
+    if not inspect(owner).has_table("person"):  # else migrations were here, with their roles
+        _make_schema(owner)
     owner.dispose()
     world = _open(settings, url)
     world.keys.create(utc_now())
@@ -153,6 +149,15 @@ def make_world(folder: Path, url: str | None = None) -> World:
     world.grant(world.project, "cohort", "ruth")
     world.add_project("beta", "sam")
     return world
+
+
+def _make_schema(owner: Engine) -> None:
+    SQLModel.metadata.create_all(owner)
+    with owner.begin() as connection:
+        sqlite = owner.dialect.name == "sqlite"
+        for triggers in (audit_triggers, airlock_triggers):
+            for statement in triggers.sqlite_triggers() if sqlite else triggers.postgresql_triggers():
+                connection.execute(text(statement))
 
 
 def _open(settings: Settings, url: str) -> World:
@@ -189,6 +194,11 @@ def _copy(template: Path, settings: Settings) -> World:
     settings.folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(template / "broch.sqlite", settings.folder / "broch.sqlite")
     shutil.copytree(template / "keys", settings.folder / "keys")
+    return open_world(settings)
+
+
+def open_world(settings: Settings) -> World:
+    """Open a world that was made before, in this process or in another one."""
     world = _open(settings, settings.store_url())
     with world.store.read() as session:
         world.people = {person.handle: person for person in session.exec(select(Person))}

@@ -81,6 +81,11 @@ class FolderZones:
                 waiting.unlink()
         sync_folder(folder)
 
+    def sweep(self) -> None:
+        """Remove copies that a dead process left behind; for the start, before anybody places an import."""
+        for left in self._root.glob("*/inbox/*"):
+            left.unlink(missing_ok=True)
+
     def remove_import(self, project_id: str, name: str, sha256: str) -> None:
         """Take released bytes out of `/imports`; done already is done, and other bytes of that name stay."""
         path = self.imports(project_id) / name

@@ -325,3 +325,6 @@ def _app_role() -> None:
     op.execute("GRANT USAGE ON SCHEMA public TO broch_app")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO broch_app")
     op.execute("REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM broch_app")
+    op.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    database = op.get_bind().execute(sa.text("SELECT quote_ident(current_database())")).scalar_one()
+    op.execute(f"REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC")
