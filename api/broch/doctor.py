@@ -16,6 +16,7 @@ from broch_airlock.checks.clamd_config import SYSTEM_DATABASE, has_system_signat
 from broch_airlock.checks.clamd_process import find_clamd
 from broch_core.settings import Settings
 from broch_workspaces.sandbox.account import choose_account, drop_privileges
+from broch_workspaces.sandbox.bounds import in_force
 from broch_workspaces.sandbox.errors import SandboxUnavailable
 from broch_workspaces.sandbox.probe import Machine, probe
 from broch_workspaces.sandbox.runtime import interpreter_folders
@@ -50,6 +51,7 @@ def examine(settings: Settings, machine: Machine | None = None) -> list[Finding]
     return [
         look_at_python(),
         look_at_sandbox(machine),
+        *look_at_bounds(settings.folder / "zones"),
         look_at_clamd(),
         look_at_signatures(),
         *([_running(settings)] if running else [look_at_port(port) for port in ports]),
@@ -117,6 +119,14 @@ def _as_account(question: Callable[[], dict[str, object]]) -> dict[str, object]:
         else {"ok": False, "says": "The trial died.", "remedy": "Run Broch as an ordinary user."}
     )
     return dict(answer)
+
+
+def look_at_bounds(zones: Path) -> list[Finding]:
+    """Say what would bound workspaces here: the kernel, or watchdogs of ours. Either will do."""
+    return [
+        Finding(bound.what, ok=bound.best, says=bound.how, remedy=bound.remedy, needed=False)
+        for bound in in_force(zones)
+    ]
 
 
 def look_at_clamd(find: Callable[[], str | None] = find_clamd) -> Finding:
