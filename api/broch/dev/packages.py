@@ -54,12 +54,13 @@ KERNEL_HEADERS = Package(
     "the filter of system calls is checked against its numbers",
     _file("usr/include/asm-generic/unistd.h"),
 )
+IPROUTE = Package("iproute2", "the browser tests make a network of their own", _command("ip"))
 
 NEEDS: Mapping[str, tuple[Package, ...]] = {
     "up": (BUBBLEWRAP, CLAMAV),
     "unit": (KERNEL_HEADERS,),
     "integration": (BUBBLEWRAP, CLAMAV, POSTGRESQL),
-    "browser": (BUBBLEWRAP, CLAMAV, CHROMIUM, FONTS),
+    "browser": (BUBBLEWRAP, CLAMAV, CHROMIUM, FONTS, IPROUTE),
 }
 """What each purpose wants: a test layer, or `up`."""
 
