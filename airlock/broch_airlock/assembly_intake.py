@@ -14,6 +14,7 @@ from broch_airlock.picker.service import ZonePicker
 from broch_airlock.requests import pages as request_pages
 from broch_airlock.requests import routes as request_routes
 from broch_airlock.requests.service import RequestDesk
+from broch_airlock.retention.eraser import Eraser
 from broch_airlock.shelves import Shelves
 from broch_airlock.uploads import routes as upload_routes
 from broch_airlock.uploads.intake import FileIntake
@@ -81,7 +82,8 @@ def outbox_handlers(services: Mapping[type, Any]) -> dict[str, Handler]:
 
 
 def periodic(services: Mapping[type, Any]) -> list[Callable[[], int]]:
-    """Return what must be called about twice a minute: deadlines, and uploads that nobody continued."""
+    """Return what must be called about twice a minute: deadlines, forgotten uploads, bytes whose retention is over."""
+    eraser: Eraser = services[Eraser]
     sweeper: DeadlineSweeper = services[DeadlineSweeper]
     uploads: UploadDesk = services[UploadDesk]
-    return [sweeper.sweep, uploads.expire]
+    return [sweeper.sweep, uploads.expire, eraser.sweep]

@@ -10,6 +10,9 @@ from broch_airlock.release import routes as release_routes
 from broch_airlock.release.downloads import DownloadDesk
 from broch_airlock.release.overseer import ReleaseOverseer
 from broch_airlock.release.service import Releaser, Zones
+from broch_airlock.retention import routes as retention_routes
+from broch_airlock.retention.eraser import Eraser
+from broch_airlock.retention.service import CertificateDesk
 from broch_airlock.review import pages as review_pages
 from broch_airlock.review import routes as review_routes
 from broch_airlock.review.service import ReviewDesk
@@ -56,13 +59,22 @@ def make_services(
         ViewDesk: ViewDesk(store, shelves.blobs, settings, renderer),
         Releaser: Releaser(store, shelves, audit_log, keys, zones, policy_digest=policy_digest),
         ReleaseOverseer: ReleaseOverseer(store, keys, zones, audit_log.origin),
+        Eraser: Eraser(store, shelves, audit_log, keys, settings),
+        CertificateDesk: CertificateDesk(store),
         KeyFolder: keys,
     }
 
 
 def routers() -> list[Router]:
     """Return the routes. They stand before those of requests, whose paths have a variable in the same place."""
-    return [review_routes.router, release_routes.router, review_pages.router, release_pages.router]
+    return [
+        review_routes.router,
+        release_routes.router,
+        retention_routes.router,
+        review_pages.router,
+        release_pages.router,
+        retention_routes.pages,
+    ]
 
 
 def nav(services: Mapping[type, Any]) -> list[NavItem]:
@@ -84,7 +96,12 @@ def outbox_handlers(services: Mapping[type, Any]) -> dict[str, Handler]:
     """Return the handlers of the outbox."""
     releaser: Releaser = services[Releaser]
     overseer: ReleaseOverseer = services[ReleaseOverseer]
-    return {"airlock.release": releaser.release, "airlock.recall": overseer.take_back}
+    eraser: Eraser = services[Eraser]
+    return {
+        "airlock.release": releaser.release,
+        "airlock.recall": overseer.take_back,
+        "airlock.erase": eraser.erase,
+    }
 
 
 def home_cards(services: Mapping[type, Any], actor: Actor) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sqlmodel import col, select
 
-from broch_airlock.tables import AirlockFile, AirlockRequest
+from broch_airlock.tables import AirlockFile, AirlockRequest, Deletion
 from broch_core import faults
 from broch_core.blobs import BlobClass, FolderBlobs
 from broch_core.errors import NotFound
@@ -38,6 +38,7 @@ NEEDED_IN: dict[BlobClass, frozenset[Status]] = {
     BlobClass.QUARANTINED: frozenset({Status.QUARANTINED}),
 }
 """States in which a request needs its bytes in a class. Released bytes go by their retention alone."""
+_RELEASED = frozenset({Status.RELEASING, Status.RELEASED, Status.RECALLED})
 _QUERY = 500
 """Digests in one query."""
 
@@ -101,6 +102,21 @@ class Shelves:
                 unneeded = [sha256 for sha256 in sha256s if needing.isdisjoint(states_of[sha256])]
                 self.blobs.delete(project_id, class_, *unneeded)
 
+    def erase(self, project_id: str, sha256s: Sequence[str]) -> set[str]:
+        """Delete bytes whose retention is over, released ones too, wherever no request needs them.
+
+        Returns:
+            Those that are gone; the others some other request of the project needs in some class.
+        """
+        with self.steady(project_id):
+            states_of = self._states_of(project_id, sha256s)
+            gone = set(sha256s)
+            for class_, needing in {**NEEDED_IN, BlobClass.RELEASED: _RELEASED}.items():
+                unneeded = [sha256 for sha256 in sha256s if needing.isdisjoint(states_of[sha256])]
+                self.blobs.delete(project_id, class_, *unneeded)
+                gone &= set(unneeded)
+        return gone
+
     def place(self, project_id: str, put: Callable[[], str], record: Callable[[str], None]) -> None:
         """Make bytes durable by `put`, which returns their SHA-256, then `record` them; nothing stays when that fails."""
         with self.steady(project_id):
@@ -123,6 +139,8 @@ class Shelves:
                     .where(
                         AirlockRequest.project_id == project_id,
                         col(AirlockFile.sha256).in_(sha256s[start : start + _QUERY]),
+                        # what retention ended needs nothing any more
+                        col(AirlockRequest.id).not_in(select(Deletion.request_id)),
                     )
                     .distinct()
                 )

@@ -4,7 +4,8 @@
 - bytes of a file change only in `draft` and `returned`;
 - leaving `in_review` by approval needs two distinct standing approvals of the present sha256 of every file;
 - neither the author nor anybody who ever was a member decides;
-- one release per request, decisions are never deleted.
+- one release per request, decisions are never deleted;
+- bytes go by retention only once their request has come to rest, one time, and what was deleted stays on record.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Column, ForeignKeyConstraint, Index, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
+from broch_core.blobs import BlobClass
 from broch_core.clock import utc_now
 from broch_core.ids import new_id
 from broch_core.lifecycles import AirlockStatus
@@ -64,6 +66,8 @@ class AirlockRequest(SQLModel, table=True):
     check_deadline: datetime | None = moment(default=None)
     message: str | None = Field(default=None, max_length=500)
     """What the author should know: why it was quarantined, failed, returned."""
+    moved_at: datetime = moment(default_factory=utc_now, sa_column_kwargs={"onupdate": utc_now})
+    """When the row changed last: retention runs from here."""
 
 
 class AirlockFile(SQLModel, table=True):
@@ -206,6 +210,39 @@ class Recall(SQLModel, table=True):
     release_id: str = Field(primary_key=True, foreign_key="airlock_release.id", max_length=26)
     at: datetime = moment(default_factory=utc_now, index=True)
     record_id: str = Field(foreign_key="audit_record.id", max_length=26)
+
+
+class Deletion(SQLModel, table=True):
+    """The end of a request's bytes by retention: begun, done and recorded, certified."""
+
+    __tablename__ = "airlock_deletion"
+
+    id: str = Field(default_factory=new_id, primary_key=True, max_length=26)
+    request_id: str = Field(foreign_key="airlock_request.id", max_length=26, unique=True)
+    project_id: str = Field(foreign_key="project.id", max_length=26, index=True)
+    blob_class: BlobClass = choice(BlobClass)
+    at_rest_since: datetime = moment()
+    retention_seconds: int = Field(sa_column=Column(BigInteger, nullable=False))
+    """What the setting was when it began."""
+    begun_at: datetime = moment(default_factory=utc_now)
+    deleted_at: datetime | None = moment(default=None)
+    envelope: dict[str, Any] | None = Field(
+        default=None, sa_column=Column(JSON(none_as_null=True), nullable=True)
+    )
+    """DSSE envelope of the in-toto statement."""
+    record_id: str | None = Field(default=None, foreign_key="audit_record.id", max_length=26)
+    certificate: str | None = Field(default=None, sa_column=Column(Text, nullable=True))
+    """The certificate as delivered, made once the record is in a signed checkpoint."""
+
+
+class DeletedFile(SQLModel, table=True):
+    """One file whose bytes a deletion removed."""
+
+    __tablename__ = "airlock_deleted_file"
+
+    deletion_id: str = Field(primary_key=True, foreign_key="airlock_deletion.id", max_length=26)
+    file_id: str = Field(primary_key=True, foreign_key="airlock_file.id", max_length=26)
+    sha256: str = Field(max_length=64)
 
 
 class ImportedName(SQLModel, table=True):

@@ -188,6 +188,31 @@ _RULES = (
     _Rule("airlock_recall_fixed", "UPDATE", "airlock_recall", "1 = 1", "A recall does not change."),
     _Rule("airlock_recall_kept", "DELETE", "airlock_recall", "1 = 1", "Recalls are never deleted."),
     _Rule(
+        "airlock_deletion_rests", "INSERT", "airlock_deletion",
+        "(SELECT r.status FROM airlock_request r WHERE r.id = NEW.request_id) "
+        "NOT IN ('withdrawn', 'quarantined', 'failed', 'released', 'recalled')",
+        "Bytes of an open request are not deleted.",
+        project="NEW.project_id",
+    ),
+    _Rule(
+        "airlock_deletion_fixed", "UPDATE", "airlock_deletion",
+        "OLD.certificate IS NOT NULL OR "
+        + _differs("id", "request_id", "project_id", "blob_class", "at_rest_since", "retention_seconds", "begun_at")
+        + " OR (OLD.record_id IS NOT NULL AND (NEW.record_id IS NULL OR NEW.deleted_at IS NULL OR NEW.envelope IS NULL OR "
+        + _differs("record_id", "deleted_at", "envelope")
+        + "))",
+        "A deletion does not change.",
+    ),
+    _Rule("airlock_deletion_kept", "DELETE", "airlock_deletion", "1 = 1", "Deletions stay on record."),
+    _Rule("airlock_deleted_file_fixed", "UPDATE", "airlock_deleted_file", "1 = 1", "A deletion does not change."),
+    _Rule("airlock_deleted_file_kept", "DELETE", "airlock_deleted_file", "1 = 1", "Deletions stay on record."),
+    _Rule(
+        "airlock_request_deleted", "UPDATE", "airlock_request",
+        "NEW.status = 'releasing' AND OLD.status <> 'releasing' "
+        "AND EXISTS (SELECT 1 FROM airlock_deletion d WHERE d.request_id = NEW.id)",
+        "The bytes of this request were deleted: it cannot be released any more.",
+    ),
+    _Rule(
         "airlock_ticket_once", "UPDATE", "airlock_ticket",
         "OLD.used_at IS NOT NULL OR "
         + _differs("token_hash", "kind", "session_id", "person_id", "file_id", "sha256", "turn", "expires_at"),
@@ -200,6 +225,8 @@ _UNTRUNCATED = (
     "airlock_release",
     "airlock_released_file",
     "airlock_recall",
+    "airlock_deletion",
+    "airlock_deleted_file",
 )
 """Tables whose rows stay; PostgreSQL's TRUNCATE passes row triggers by."""
 

@@ -71,6 +71,14 @@ class Settings(BaseSettings):
     """How long checks of one request may retry before it is quarantined."""
     signature_age: timedelta = timedelta(days=2)
     """Virus signatures older than this make every file unscannable. Two days: freshclam's daily run may fail once."""
+    retention_draft: timedelta = Field(default=timedelta(days=30), ge=timedelta(seconds=1))
+    """How long a draft that nobody goes on with is kept, days. 30: then it is withdrawn and its files are deleted."""
+    retention_quarantined: timedelta = Field(default=timedelta(days=30), ge=timedelta(seconds=1))
+    """How long quarantined files are kept, days. 30: time to find out why, and no store of what is not wanted."""
+    retention_held: timedelta = Field(default=timedelta(days=90), ge=timedelta(seconds=1))
+    """How long files of a returned or failed request are kept, days. 90: a revision of a paper takes its time."""
+    retention_released: timedelta = Field(default=timedelta(days=365), ge=timedelta(seconds=1))
+    """How long released files can be fetched, days. A year: receipt, digests and audit record stay for good."""
     dataset_file_bytes: int = Field(default=1 << 40, ge=1)
     """Largest file of a dataset version, bytes. 1 TiB."""
     log_format: str = Field(default="text", pattern="^(text|json)$")

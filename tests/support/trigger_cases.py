@@ -9,12 +9,15 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import select
 
-from broch_airlock.tables import AirlockFile, FileDecision, Opinion, Release, ReleasedFile
+from broch_airlock.tables import AirlockFile, Deletion, FileDecision, Opinion, Release, ReleasedFile
 from broch_core.actors import ProjectRole
 from broch_core.audit.tables import AuditRecord
+from broch_core.blobs import BlobClass
+from broch_core.clock import utc_now
 from broch_core.errors import Conflict
 from broch_core.lifecycles import AirlockStatus
 from broch_core.tables.projects import Membership
+from support.retention import age, at_rest, end_retention
 from support.reviews import ReviewWorld
 
 Case = Callable[[ReviewWorld], None]
@@ -180,6 +183,29 @@ def _release_other_bytes(place: ReviewWorld) -> None:
     )
 
 
+def _delete_an_open_request(place: ReviewWorld) -> None:
+    request = place.in_review()
+    place.world.add(
+        Deletion(
+            request_id=request.id,
+            project_id=request.project_id,
+            blob_class=BlobClass.HELD,
+            at_rest_since=utc_now(),
+            retention_seconds=0,
+        )
+    )
+
+
+def _deleted(statement: str) -> Case:
+    def case(place: ReviewWorld) -> None:
+        request = at_rest(place, AirlockStatus.FAILED, b"1")
+        age(place, request)
+        end_retention(place)
+        raw(place, statement)
+
+    return case
+
+
 REFUSED: dict[str, tuple[Case, str]] = {
     "approval by one": (_approve_alone, "two independent reviewers"),
     "two approvals by one": (_approve_by_one_twice, "exists already"),
@@ -237,6 +263,16 @@ REFUSED: dict[str, tuple[Case, str]] = {
     "recall edited": (_recalled("UPDATE airlock_recall SET at = '2020-01-01'"), "does not change"),
     "release after an approver joined": (_release_with_a_member, "two independent reviewers"),
     "second release": (_second_release, "while its request is releasing"),
+    "deletion of an open request": (_delete_an_open_request, "open request are not deleted"),
+    "deletion moved": (_deleted("UPDATE airlock_deletion SET at_rest_since = begun_at"), "does not change"),
+    "certificate exchanged": (_deleted("UPDATE airlock_deletion SET certificate = '{}'"), "does not change"),
+    "deletion unmade": (_deleted("DELETE FROM airlock_deletion"), "stay on record"),
+    "deleted file exchanged": (_deleted("UPDATE airlock_deleted_file SET sha256 = 'x'"), "does not change"),
+    "deleted file unmade": (_deleted("DELETE FROM airlock_deleted_file"), "stay on record"),
+    "released after its bytes went": (
+        _deleted("UPDATE airlock_request SET status = 'releasing'"),
+        "cannot be released any more",
+    ),
     "release of other bytes": (_release_other_bytes, "bytes that were approved"),
 }
 

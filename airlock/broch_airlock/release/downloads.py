@@ -14,6 +14,7 @@ from sqlmodel import Session, select
 from broch_airlock.facts import find_request, reach_request, request_resource, subject_of
 from broch_airlock.release.schemas import TicketView
 from broch_airlock.release.tickets import issue, redeem
+from broch_airlock.retention.service import deletion_of
 from broch_airlock.tables import AirlockFile, AirlockRequest, Direction, Release, ReleasedFile, TicketKind
 from broch_core import faults
 from broch_core.actions import Action
@@ -168,6 +169,8 @@ class DownloadDesk:
         project = find_project(session, EVERYTHING, request.project_id)
         if project.status is ProjectStatus.FROZEN:
             raise Conflict("The project is frozen: nothing leaves it.", remedy="Ask a platform admin.")
+        if deletion_of(session, request.id) is not None:
+            raise Gone("The files were deleted when their retention was over; receipt and digests stay.")
 
     def _open(self, project_id: str, released: ReleasedFile) -> Download:
         file = self._blobs.open(project_id, BlobClass.RELEASED, released.sha256)

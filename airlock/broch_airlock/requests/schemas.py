@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from broch_airlock.retention.schemas import RetentionView
 from broch_airlock.review.schemas import DecisionView
 from broch_airlock.tables import Direction
 from broch_core.ids import Id
@@ -148,3 +149,6 @@ class RequestView(RequestSummary):
     why_not_submit: str | None
     may_withdraw: bool
     editable: bool = Field(description="This reader may change the files now.")
+    retention: RetentionView | None = Field(
+        description="How long the files are kept; nothing while the request is under way."
+    )

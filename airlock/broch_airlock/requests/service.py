@@ -97,7 +97,7 @@ class RequestDesk:
         """
         with self._store.read() as session:
             request = reach_request(session, actor, Action.AIRLOCK_READ, request_id)
-            return request_view(session, actor, request)
+            return request_view(session, actor, request, self._settings)
 
     def require(self, actor: Actor, action: Action, request_id: str) -> None:
         """Raise unless the actor may do `action` to the request, whatever its state.
@@ -159,7 +159,7 @@ class RequestDesk:
                 request,
                 facts={"direction": direction.value, "by": by},
             )
-            return request_view(session, actor, request)
+            return request_view(session, actor, request, self._settings)
 
     def comment(self, actor: Actor, request_id: str, body: NewComment) -> RequestView:
         """Say something about a request.
@@ -188,7 +188,7 @@ class RequestDesk:
                 subject_of(request),
                 facts={"comment": comment.id},
             )
-            return request_view(session, actor, request)
+            return request_view(session, actor, request, self._settings)
 
     def submit(self, actor: Actor, request_id: str, body: Submission) -> RequestView:
         """Submit what the person has seen and confirmed; checks begin at once.
@@ -230,7 +230,7 @@ class RequestDesk:
                 f"airlock.check:{request.id}:{request.turn}",
                 {"request_id": request.id, "turn": request.turn},
             )
-            return request_view(session, actor, request)
+            return request_view(session, actor, request, self._settings)
 
     def withdraw(self, actor: Actor, request_id: str) -> RequestView:
         """Take a request back; its bytes go.
@@ -244,7 +244,7 @@ class RequestDesk:
             change.advance(AIRLOCK, request, AirlockEvent.WITHDRAW, check_deadline=None, message=None)
             audit_move(change, actor.person_id, Action.AIRLOCK_WITHDRAW, request)
             change.later("airlock.discard", f"airlock.discard:{request.id}", {"request_id": request.id})
-            return request_view(session, actor, request)
+            return request_view(session, actor, request, self._settings)
 
     def remove_file(self, actor: Actor, request_id: str, file_id: str) -> RequestView:
         """Take a file that was never submitted out of a request.
@@ -273,7 +273,7 @@ class RequestDesk:
                 personal={"name": file.name},
             )
             session.flush()
-            view = request_view(session, actor, request)
+            view = request_view(session, actor, request, self._settings)
         self._shelves.tidy(view.project_id, file.sha256)
         return view
 

@@ -19,6 +19,7 @@ from broch_airlock.requests.schemas import (
     RequestSummary,
     RequestView,
 )
+from broch_airlock.retention.service import retention_view
 from broch_airlock.review.visibility import revealed, visible_decisions
 from broch_airlock.tables import AirlockBytes, AirlockFile, AirlockRequest, CheckOutcome, RequestComment
 from broch_airlock.uploads.intake import OPEN_STATES
@@ -28,6 +29,7 @@ from broch_core.audit.tables import AuditRecord
 from broch_core.lifecycles import AIRLOCK, AirlockEvent, AirlockStatus
 from broch_core.rules import decide
 from broch_core.scope import ever_members
+from broch_core.settings import Settings
 from broch_core.tables.people import Person
 from broch_core.tables.projects import Project
 
@@ -74,7 +76,7 @@ def summaries(session: Session, actor: Actor, requests: Sequence[AirlockRequest]
     ]
 
 
-def request_view(session: Session, actor: Actor, request: AirlockRequest) -> RequestView:
+def request_view(session: Session, actor: Actor, request: AirlockRequest, settings: Settings) -> RequestView:
     """Return a request with everything that this reader may know. The caller has asked the rule."""
     resource = request_resource(session, actor, request)
     may_submit = decide(actor, Action.AIRLOCK_SUBMIT, resource)
@@ -94,6 +96,7 @@ def request_view(session: Session, actor: Actor, request: AirlockRequest) -> Req
         why_not_submit=may_submit.reason or None,
         may_withdraw=may_withdraw.allowed and AirlockEvent.WITHDRAW in events,
         editable=may_upload.allowed and request.status in OPEN_STATES,
+        retention=retention_view(session, request, settings),
     )
 
 

@@ -18,7 +18,7 @@ from broch.cli import (
     lookup,
     output,
 )
-from broch.cli.airlock_download import read_receipt, save, save_release
+from broch.cli.airlock_download import read_proof, save, save_release
 from broch.cli.airlock_upload import UploadMemory, named, send_files
 from broch.cli.calls import Call, command, confirm, group
 from broch.cli.client import Api, segment
@@ -249,7 +249,18 @@ def receipt(
     force: Force = False,
 ) -> None:
     """Print the receipt of a release, or save it. `broch verify` checks it without a server."""
-    _deliver(read_receipt(call.api, lookup.airlock_request(call.api, request)), to, force=force)
+    _deliver(read_proof(call.api, lookup.airlock_request(call.api, request)), to, force=force)
+
+
+@command(app, "certificate", "broch airlock certificate 01JD3W7Z --to certificate.json")
+def certificate(
+    call: Call,
+    request: Request,
+    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="Save it there.")] = None,
+    force: Force = False,
+) -> None:
+    """Print the deletion certificate of a request, or save it. `broch verify` checks it without a server."""
+    _deliver(read_proof(call.api, lookup.airlock_request(call.api, request), "certificate"), to, force=force)
 
 
 @command(app, "trust", "broch airlock trust --to trust.json")

@@ -53,15 +53,15 @@ def save_release(api: Api, request: Mapping[str, Any], folder: Path, *, force: b
             pieces = _counted(answer.iter_bytes(), progress, row["size"], name)
             save(folder / name, pieces, sha256=row["sha256"], force=force)
         saved.append(folder / name)
-    save(folder / receipt, [read_receipt(api, request["id"])], force=force)
+    save(folder / receipt, [read_proof(api, request["id"])], force=force)
     return [*saved, folder / receipt]
 
 
-def read_receipt(api: Api, request_id: str) -> bytes:
-    """Return the receipt of a release, byte for byte."""
-    data = api.send("GET", f"airlock/requests/{segment(request_id)}/receipt").content
+def read_proof(api: Api, request_id: str, kind: str = "receipt") -> bytes:
+    """Return the receipt of a release, or the deletion certificate (`certificate`), byte for byte."""
+    data = api.send("GET", f"airlock/requests/{segment(request_id)}/{kind}").content
     if len(data) > _LARGEST_RECEIPT:
-        raise Failure("The receipt is larger than any receipt is.")
+        raise Failure(f"The {kind} is larger than any {kind} is.")
     return data
 
 

@@ -62,5 +62,5 @@ def _shown(value: Any) -> str:
     if isinstance(value, SecretStr):
         return "(set, hidden)"
     if isinstance(value, timedelta):
-        return f"{value.total_seconds():g} s"
+        return f"{value.total_seconds():.12g} s"
     return "(not set)" if value is None else str(value)

@@ -16,6 +16,7 @@ import uvicorn
 from typer.testing import CliRunner, Result
 
 import broch_airlock.release.routes
+import broch_airlock.retention.routes
 import broch_airlock.review.routes
 import broch_api.audit.routes
 from broch.cli.main import app as broch_app
@@ -23,6 +24,8 @@ from broch_airlock import assembly_intake
 from broch_airlock.release.downloads import DownloadDesk
 from broch_airlock.release.overseer import ReleaseOverseer
 from broch_airlock.release.service import Releaser
+from broch_airlock.retention.eraser import Eraser
+from broch_airlock.retention.service import CertificateDesk
 from broch_airlock.review.service import ReviewDesk
 from broch_airlock.shelves import Shelves
 from broch_api import assembly_governance
@@ -49,6 +52,7 @@ class Served:
     server: str
     home: Path
     outbox: OutboxWorker
+    eraser: Eraser
 
     @property
     def environment(self) -> dict[str, str | None]:
@@ -113,6 +117,8 @@ def served(tmp_path: Path) -> Iterator[Served]:
         ReviewDesk: ReviewDesk(store),
         DownloadDesk: DownloadDesk(store, blobs, intake.settings),
         ReleaseOverseer: ReleaseOverseer(store, world.keys, intake.zones, world.audit_log.origin),
+        Eraser: Eraser(store, Shelves(store, blobs), world.audit_log, world.keys, intake.settings),
+        CertificateDesk: CertificateDesk(store),
         AuditDesk: AuditDesk(store, world.audit_log),
         AuditExports: AuditExports(store, world.audit_log),
         AuditUpkeep: AuditUpkeep(store, world.audit_log),
@@ -127,6 +133,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
     routers = [
         broch_airlock.review.routes.router,
         broch_airlock.release.routes.router,
+        broch_airlock.retention.routes.router,
         *assembly_intake.routers(),
         *assembly_governance.routers(),
         broch_api.audit.routes.router,
@@ -145,8 +152,9 @@ def served(tmp_path: Path) -> Iterator[Served]:
         **assembly_governance.outbox_handlers(services),
         "airlock.release": releaser.release,
         "airlock.recall": services[ReleaseOverseer].take_back,
+        "airlock.erase": services[Eraser].erase,
     }
-    yield Served(intake, f"http://{host}", home, OutboxWorker(store, handlers))
+    yield Served(intake, f"http://{host}", home, OutboxWorker(store, handlers), services[Eraser])
     server.should_exit = True
     thread.join(timeout=10)
     store.engine.dispose()

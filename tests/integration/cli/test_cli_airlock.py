@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlmodel import select
+from sqlmodel import col, select, update
 
 from broch.cli import airlock_upload
 from broch_airlock.checks.model import Verdict
-from broch_airlock.tables import Upload
+from broch_airlock.tables import AirlockRequest, Upload
+from broch_core.clock import utc_now
 
 from .conftest import Served
 
@@ -185,6 +187,27 @@ def test_a_result_goes_the_whole_way_and_its_receipt_verifies(served: Served) ->
     (there / "table.csv").write_bytes(TABLE.replace(b"15", b"16"))
     assert served.run(*verify).exit_code == 1
     assert served.ok("airlock", "receipt", request, "--as", "ruth") == (there / "receipt.json").read_text()
+
+
+def test_what_retention_deleted_has_a_certificate_that_verifies(served: Served) -> None:
+    request = released(served)
+    words = ["airlock", "certificate", request, "--as", "ruth"]
+    assert "no deletion certificate" in served.run(*words).stderr
+    with served.intake.world.store.write(housekeeping=True) as change:
+        change.session.exec(
+            update(AirlockRequest)
+            .where(col(AirlockRequest.id) == request)
+            .values(moved_at=utc_now() - timedelta(days=366))
+        )
+    assert served.eraser.sweep() == 1
+    served.work()
+    saved, trust = served.home / "certificate.json", served.home / "trust.json"
+    served.ok(*words, "--to", str(saved))
+    served.ok("airlock", "trust", "--to", str(trust), "--as", "ruth")
+    said = served.ok("verify", "--trust", str(trust), str(saved))
+    assert "deleted table.csv" in said
+    assert said.endswith("VERIFIED\n")
+    assert "retention" in served.run("airlock", "download", request, "--as", "ruth").stderr
 
 
 def test_a_download_never_writes_over_a_file_unasked(served: Served) -> None:

@@ -58,6 +58,7 @@ def upgrade() -> None:
         sa.Column("submitted_at", UtcDateTime(), nullable=True),
         sa.Column("check_deadline", UtcDateTime(), nullable=True),
         sa.Column("message", sa.String(length=500), nullable=True),
+        sa.Column("moved_at", UtcDateTime(), nullable=False),
         sa.ForeignKeyConstraint(
             ["author_id"],
             ["person.id"],
@@ -220,6 +221,63 @@ def upgrade() -> None:
             ["airlock_release.id"],
         ),
         sa.PrimaryKeyConstraint("release_id", "file_id"),
+    )
+    op.create_table(
+        "airlock_deletion",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("request_id", sa.String(length=26), nullable=False),
+        sa.Column("project_id", sa.String(length=26), nullable=False),
+        sa.Column(
+            "blob_class",
+            sa.Enum(
+                "draft",
+                "quarantined",
+                "held",
+                "released",
+                name="blob_class",
+                native_enum=False,
+                create_constraint=True,
+                length=32,
+            ),
+            nullable=False,
+        ),
+        sa.Column("at_rest_since", UtcDateTime(), nullable=False),
+        sa.Column("retention_seconds", sa.BigInteger(), nullable=False),
+        sa.Column("begun_at", UtcDateTime(), nullable=False),
+        sa.Column("deleted_at", UtcDateTime(), nullable=True),
+        sa.Column("envelope", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("record_id", sa.String(length=26), nullable=True),
+        sa.Column("certificate", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["project_id"],
+            ["project.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["record_id"],
+            ["audit_record.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["request_id"],
+            ["airlock_request.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("request_id"),
+    )
+    op.create_index(op.f("ix_airlock_deletion_project_id"), "airlock_deletion", ["project_id"], unique=False)
+    op.create_table(
+        "airlock_deleted_file",
+        sa.Column("deletion_id", sa.String(length=26), nullable=False),
+        sa.Column("file_id", sa.String(length=26), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["deletion_id"],
+            ["airlock_deletion.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["file_id"],
+            ["airlock_file.id"],
+        ),
+        sa.PrimaryKeyConstraint("deletion_id", "file_id"),
     )
     op.create_table(
         "airlock_recall",
