@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from support.counts import count
+from support.counts import NIGHTLY, count
 from support.surface import HOST, Surface
 
 DOCUMENTS = ("/api/v1/openapi.json", "/api/v1/airlock/openapi.json")
@@ -104,6 +104,7 @@ def _known_ids(surface: Surface) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.timeout(3600 if NIGHTLY else 300)  # nightly, a document takes some minutes
 @pytest.mark.parametrize("place", DOCUMENTS)
 def test_answers_are_what_the_document_says(surface: Surface, place: str) -> None:
     schema = schemathesis.openapi.from_asgi(place, _FromHost(surface.shell))
