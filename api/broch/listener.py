@@ -17,11 +17,15 @@ LONGEST_HEAD = 64 << 10
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-type: application/problem+json\r\n"
+    b"content-security-policy: default-src 'none'; sandbox; frame-ancestors 'none'\r\n"
+    b"x-content-type-options: nosniff\r\n"
     b"content-length: %d\r\nconnection: close\r\n\r\n%s"
 )
 _PROBLEM = (
     b'{"type": "https://broch.dev/problems/too-large", "title": "Refused", "status": 431, '
-    b'"detail": "Address and headers are longer than 64 KiB."}'
+    b'"detail": "Address and headers are longer than 64 KiB.", '
+    b'"remedy": "If this comes with every page, a page has set too many cookies: remove the cookies of this site in '
+    b"your browser's settings and sign in again.\"}"
 )
 
 

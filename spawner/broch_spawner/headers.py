@@ -169,6 +169,19 @@ def from_hub(received: Iterable[Header], *, shell: str) -> list[Header]:
     return [*keep, *_ALWAYS, ("Content-Security-Policy", hub_policy(shell))]
 
 
+def _own_xsrf(headers: Iterable[Header]) -> str | None:
+    """Return the token that a page of this host meant to send.
+
+    Lab's scripts read it from the first cookie that is called `_xsrf`, which may be one that another host has set for
+    all. That the page is of this host, which the token is to prove, the browser says itself (Fetch Metadata).
+    """
+    known = {name.lower(): value for name, value in headers}
+    if known.get("sec-fetch-site") != "same-origin":
+        return None
+    pairs = (part.partition("=") for part in cookies_to_upstream(known.get("cookie", "")).split("; "))
+    return next((value for name, _, value in pairs if name == "_xsrf"), None)
+
+
 def to_upstream(received: Iterable[Header], *, remote: str, host: str) -> Iterator[Header]:
     """Yield the request headers for hub or workspace: nothing of the connection, and forwarding facts of our own."""
     headers = list(received)
@@ -178,11 +191,14 @@ def to_upstream(received: Iterable[Header], *, remote: str, host: str) -> Iterat
         if name.lower() == "connection"
         for part in value.split(",")
     }
+    xsrf = _own_xsrf(headers)
     for name, value in headers:
         low = name.lower()
         if low == "cookie":
             if known := cookies_to_upstream(value):
                 yield name, known
+        elif low == "x-xsrftoken" and xsrf is not None:
+            yield name, xsrf
         elif low not in HOP_BY_HOP | named and low != "forwarded" and not low.startswith("x-forwarded-"):
             yield name, value
     yield "X-Forwarded-For", remote

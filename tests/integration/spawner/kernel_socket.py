@@ -40,7 +40,7 @@ class KernelSocket:
 
     async def open(self):
         parts = urlsplit(self._base)
-        xsrf = self._browser.cookie(parts.hostname, "_xsrf")
+        xsrf = self._browser.cookie(parts.hostname, "__Host-w-_xsrf")
         made = await asyncio.to_thread(
             self._browser.call,
             "POST",

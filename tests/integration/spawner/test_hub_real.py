@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import aiohttp
+import httpx
 import psutil
 import pytest
 
@@ -237,6 +238,46 @@ print("HUB", hub("GET", "/hub/api/user"), hub("GET", "/hub/api/users"), hub("GET
     assert "LINKS ['data', 'imports', 'project']" in said
     assert "HUB 200 403 403 403 403" in said
     assert (place.state / "zones/p1/home" / MINE / "mine").read_text() == "1"
+
+
+def test_the_workspaces_token_reports_its_own_activity_and_nothing_else(opened, place):
+    """Even past the narrow way: the token is tried at the hub's own socket."""
+    said = cell(opened, place, """
+import os; print("TOKEN", os.environ["JUPYTERHUB_API_TOKEN"])
+""")
+    token = said.split("TOKEN ")[1].split()[0]
+    other = "w" + "b" * 24
+
+    def ask(method, path, body=None):
+        with httpx.Client(
+            transport=httpx.HTTPTransport(uds=str(place.run / "hub" / "hub.sock")), timeout=30
+        ) as client:
+            return client.request(
+                method, f"http://hub/hub/api{path}", headers={"Authorization": f"token {token}"}, json=body
+            ).status_code
+
+    active = {"last_activity": "2026-01-01T00:00:00Z"}
+    assert ask("POST", f"/users/{MINE}/activity", active) == 200
+    assert ask("GET", "/user") == 200
+    refused = [
+        ("POST", f"/users/{other}/activity", active),
+        ("GET", "/users", None),
+        ("GET", f"/users/{other}", None),
+        ("POST", f"/users/{MINE}", {}),
+        ("DELETE", f"/users/{MINE}", None),
+        ("POST", f"/users/{MINE}/server", {}),
+        ("DELETE", f"/users/{MINE}/server", None),
+        ("GET", f"/users/{MINE}/tokens", None),
+        ("POST", f"/users/{MINE}/tokens", {}),
+        ("GET", f"/users/{MINE}/shared", None),
+        ("POST", f"/shares/{MINE}/", {"user": other}),
+        ("GET", "/groups", None),
+        ("GET", "/services", None),
+        ("GET", "/proxy", None),
+        ("POST", "/shutdown", {}),
+    ]
+    seen = {(method, path): ask(method, path, body) for method, path, body in refused}
+    assert set(seen.values()) <= {403, 404}, seen
 
 
 def test_the_airlock_command_reaches_the_door(opened, place):

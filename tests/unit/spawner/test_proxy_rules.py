@@ -254,6 +254,17 @@ def test_forwarding_facts_are_our_own():
     ]
 
 
+@pytest.mark.parametrize(
+    ("site", "sent"), [("same-origin", "mine"), ("same-site", "tossed"), (None, "tossed")]
+)
+def test_a_cookie_that_another_host_has_set_does_not_keep_lab_from_its_server(site, sent):
+    received = [("Cookie", "_xsrf=tossed; __Host-w-_xsrf=mine"), ("X-XSRFToken", "tossed")]
+    received += [("Sec-Fetch-Site", site)] if site else []
+    shown = dict(headers.to_upstream(received, remote="127.0.0.1", host=HOST))
+    assert shown["Cookie"] == "_xsrf=mine"
+    assert shown["X-XSRFToken"] == sent
+
+
 def test_a_workspace_may_make_four_calls_to_the_hub():
     for method, path in (
         ("GET", "/hub/api"),
