@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from broch_core.clock import utc_now
 from broch_core.store.unit import Change
 
 
@@ -20,5 +21,10 @@ def stop_workspaces(
     change.later(
         "workspace.stop",
         f"workspace.stop:{cause}:{project_id}",
-        {"project_id": project_id, "person_id": person_id, "reason": reason},
+        {
+            "project_id": project_id,
+            "person_id": person_id,
+            "at": utc_now().isoformat(),
+            "reason": reason,
+        },
     )

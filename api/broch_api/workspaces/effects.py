@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -100,7 +101,8 @@ class WorkspaceEffects:
         """Have the hub stop one workspace (`workspace_id`), or those of a project or of a person in it.
 
         Args:
-            payload: `workspace_id`, or `project_id` with `person_id` (may be null: everybody's); `reason`.
+            payload: `workspace_id`, which was marked with the entry; or `project_id` with `person_id` (may be null:
+                everybody's) and `at`, the moment of the act. Starts that came later are not meant. `reason`.
 
         Raises:
             TemporaryError: the hub is away, or a server is not gone yet.
@@ -140,8 +142,12 @@ class WorkspaceEffects:
             raise TemporaryError("the server of an earlier start is still stopping", 1.0)
 
     def _affected(self, payload: Mapping[str, Any]) -> Sequence[str]:
+        if "project_id" not in payload:
+            return []
+        at = datetime.fromisoformat(payload["at"])
         with self._store.read() as session:
-            return [row.id for row in _rows(session, payload)]
+            rows = _rows(session, payload)
+        return [row.id for row in rows if row.opened_at is not None and row.opened_at <= at]
 
     def _stopping(self, payload: Mapping[str, Any]) -> Sequence[Workspace]:
         with self._store.read() as session:

@@ -144,3 +144,18 @@ def test_effects_that_come_late_do_nothing(plane: Plane):
     plane.get(WorkspaceDesk).stop(plane.world.actor("ruth"), plane.row().id)
     with pytest.raises(TemporaryError):
         plane.worker._handlers["workspace.stop"]({"workspace_id": plane.row().id, "reason": "x"})
+
+
+@pytest.mark.parametrize("whole_project", [True, False])
+def test_a_stop_that_is_retried_late_leaves_the_next_start_alone(plane: Plane, whole_project: bool):
+    running(plane)
+    before = utc_now().isoformat()
+    plane.get(WorkspaceDesk).stop(plane.world.actor("ruth"), plane.row().id)
+    plane.settle()
+    assert plane.row().status is S.STOPPED
+    running(plane)
+    row = plane.row()
+    payload = {"project_id": row.project_id, "at": before} if whole_project else {"workspace_id": row.id}
+    plane.worker._handlers["workspace.stop"](payload | {"reason": "An earlier start was stopped."})
+    assert plane.row().status is S.RUNNING
+    assert row.principal in plane.hub.servers

@@ -326,6 +326,7 @@ def test_a_stop_of_a_project_or_of_one_person_reaches_exactly_those(plane: Plane
         desk.open(plane.world.actor(handle), project.id)
     plane.settle()
     payload = {"project_id": project.id, "person_id": plane.world.people["ruth"].id, "reason": "Right ended."}
+    payload["at"] = utc_now().isoformat()
     handlers["workspace.stop"](payload)
     states = {
         v.person.handle: (v.status, v.message)
