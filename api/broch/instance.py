@@ -16,7 +16,7 @@ import broch_airlock.assembly_intake as intake
 import broch_airlock.assembly_review as review
 import broch_api.assembly_governance as governance
 import broch_api.assembly_runtime as runtime
-from broch import first_start, migrations
+from broch import first_start, identity, migrations
 from broch.demo.seed import Seed, is_empty
 from broch.health import SANDBOX_SECONDS, SCANNER_SECONDS, sandbox_part, scanner_part
 from broch.rendering import SandboxRenderer
@@ -32,9 +32,10 @@ from broch_airlock.viewer.app import make_viewer_app
 from broch_api.datasets.verify import VersionVerifier
 from broch_api.home.service import HomeCard
 from broch_api.internal.credentials import ServiceTokens
-from broch_api.status.parts import remembered
+from broch_api.status.parts import export_part, remembered
 from broch_core.actors import Actor
 from broch_core.audit.denials import DenialLog
+from broch_core.audit.exports.publisher import LogPublisher
 from broch_core.audit.log import AuditLog
 from broch_core.blobs import FolderBlobs
 from broch_core.clock import utc_now
@@ -116,6 +117,10 @@ class Instance:
             policy_digest=policy.digest(),
         )
         self.services |= governance.make_services(store, settings, sessions, home_cards=[self._airlock_cards])
+        publisher = None
+        if settings.audit_export:
+            scratch = settings.folder / "exports"
+            publisher = LogPublisher(store, self.audit_log, settings.audit_export, scratch)
         self.services |= runtime.make_services(
             store,
             settings,
@@ -126,6 +131,7 @@ class Instance:
             health=[
                 remembered(partial(scanner_part, antivirus, settings.signature_age), SCANNER_SECONDS),
                 remembered(sandbox_part, SANDBOX_SECONDS),
+                *([export_part(publisher)] if publisher else []),
             ],
         )
         self.services[Pages] = Pages(
@@ -151,6 +157,10 @@ class Instance:
                 partial(refresh_demo_signatures, clamd),
             ]
         )
+
+        exporting = [] if publisher is None else [publisher.publish]
+        # Apart from the other: a slow place must not keep deadlines waiting.
+        self._exports = Clockwork(exporting, period=settings.audit_export_interval.total_seconds())
 
     def _airlock_cards(self, actor: Actor) -> list[HomeCard]:
         return [HomeCard(action="Open", **card) for card in review.home_cards(self.services, actor)]
@@ -187,13 +197,16 @@ class Instance:
 
     def start(self) -> None:
         """Begin the work in the background."""
+        identity.record_restoration(self.services[Store], self.settings.folder)
         self.audit_log.start()
         self._outbox.start()
         self._reconciler.start()
         self._clockwork.start()
+        self._exports.start()
 
     def stop(self) -> None:
         """Finish what is in hand and end."""
+        self._exports.stop()
         self._clockwork.stop()
         self._reconciler.stop()
         self._outbox.stop()

@@ -47,6 +47,10 @@ class Settings(BaseSettings):
     """SQLAlchemy URL of the role that owns the schema, for migrations on PostgreSQL. Unset: the app's own URL."""
     log_name: str = Field(default="broch.localhost/audit", pattern=r"^[a-zA-Z0-9./_-]{1,100}$")
     """Name of the audit log in checkpoints and receipts. Say it once, before the first start: a log keeps its name."""
+    audit_export: str | None = None
+    """Where to export the audit log to as it grows: a folder, `s3://BUCKET/PREFIX` or `git:REPOSITORY`. Unset: nowhere."""
+    audit_export_interval: timedelta = timedelta(minutes=1)
+    """How often. A minute: what happened before it cannot be rewritten unseen, not even by who runs Broch."""
     demo: bool = True
     """Fill an empty folder with two projects and seven people, and sign in without passwords. Loopback only."""
     session_lifetime: timedelta = timedelta(hours=12)

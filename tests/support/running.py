@@ -65,7 +65,7 @@ DIRECT = (sys.executable, "-P", "-m", "broch.cli.main")
 
 @contextmanager
 def running_broch(
-    folder: Path, *, command: Sequence[str] = DIRECT, **environment: str
+    folder: Path, *, command: Sequence[str] = DIRECT, options: Sequence[str] = (), **environment: str
 ) -> Iterator[RunningBroch]:
     """Run `broch up` for the time of a `with` block; the same folder again is a second start."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def running_broch(
     console = folder / "console.log"
     with console.open("wb") as output:
         process = subprocess.Popen(
-            [*command, "up", "--dir", str(state), "--port", str(port)],
+            [*command, "up", "--dir", str(state), "--port", str(port), *options],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

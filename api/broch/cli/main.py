@@ -42,6 +42,7 @@ ENTRIES: Mapping[str, Entry] = {
         "broch.cli.doctor", "Say what is missing on this machine, and what mends it.", _RUN, "doctor"
     ),
     "config": Entry("broch.cli.config", "Show every setting with its reason.", _RUN, "config"),
+    "backup": Entry("broch.cli.backup", "Copy everything, also while it runs.", _RUN, "backup"),
     "serve": Entry("broch.cli.serve", "Run one of the services (what up starts).", _RUN, hidden=True),
     "project": Entry("broch.cli.project", "Projects and their members.", _WORK),
     "workspace": Entry("broch.cli.workspace", "Your running notebooks.", _WORK),

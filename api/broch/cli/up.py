@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from broch import doctor, run_folder
+from broch import doctor, identity, run_folder
 from broch.cli.configured import FILE_VARIABLE, load_settings, settings_file
 from broch.supervisor import Child, Supervisor, wait_for
 from broch_airlock.checks.clamd_process import find_clamd, prepare_clamd
@@ -49,6 +49,12 @@ def up(
         bool | None,
         typer.Option("--demo/--no-demo", help="Demo people and data, and sign-in without passwords."),
     ] = None,
+    restored: Annotated[
+        bool,
+        typer.Option(
+            "--restored", help="The folder is a restored copy, and its original does not run any more."
+        ),
+    ] = False,
 ) -> None:
     """Start Broch on this machine: control plane, airlock, workspaces, virus scanner.
 
@@ -62,6 +68,7 @@ def up(
         _look(settings)
         account = _become_unprivileged(settings)
         lock = run_folder.claim(settings.folder)
+        identity.begin(settings.folder, restored=restored)
         run_folder.prepare(settings.run)
     except SandboxUnavailable as error:
         _refuse(error.what, error.remedy)
@@ -71,6 +78,7 @@ def up(
         _refuse(f"{error.filename}: {(error.strerror or str(error)).lower()}.", None)
     try:
         status = asyncio.run(_run(settings, account, _environments(settings, file), began))
+        identity.finish(settings.folder)
     finally:
         shutil.rmtree(settings.run, ignore_errors=True)
         os.close(lock)

@@ -14,6 +14,7 @@ from pathlib import Path
 from sqlmodel import col, func, select
 
 from broch_api.workspaces.hub import HubAway, HubClient, HubRefused
+from broch_core.audit.exports.publisher import LogPublisher
 from broch_core.audit.log import AuditLog
 from broch_core.clock import utc_now
 from broch_core.outbox.tables import OutboxEntry
@@ -25,6 +26,8 @@ OUTBOX_LATE = timedelta(minutes=5)
 """Side effects due for longer: nobody works on them."""
 LEAST_FREE = 1 << 30
 """Bytes free on the disk of the database. Below 1 GiB uploads and the log may fail any moment."""
+
+_EXPORT = "Audit export"
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,22 @@ def sequencer_part(log: AuditLog) -> HealthPart:
                 title="Audit log",
             )
         return PartHealth("sequencer", ok=True, why="Every record has its number.", title="Audit log")
+
+    return ask
+
+
+def export_part(publisher: LogPublisher) -> HealthPart:
+    """Ask what came of the last export of the audit log."""
+
+    def ask() -> PartHealth:
+        last = publisher.last
+        if last is None:
+            return PartHealth(
+                "audit_export", ok=True, why="It has not begun yet.", needed=False, title=_EXPORT
+            )
+        return PartHealth(
+            "audit_export", ok=last.ok, why=last.why, remedy=last.remedy, needed=False, title=_EXPORT
+        )
 
     return ask
 

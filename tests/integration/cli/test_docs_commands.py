@@ -19,6 +19,7 @@ PNG = ROOT / "docs" / "pictures" / "airlock.png"
 SAID = {
     "broch doctor": "makes sandboxes",
     "broch config": "BROCH_PORT",
+    "broch backup": "as they were signed",
     "broch whoami": "Sunniva Rao (sunniva)",
     "broch people add": "can sign in as noor now",
     "broch people list": "Ruth Wanjiru",

@@ -12,9 +12,11 @@ import pytest
 from moto.server import ThreadedMotoServer
 from sqlalchemy import create_engine, text
 
+from broch_api.status.parts import export_part
 from broch_core.audit.exports.checking import check_against, check_export
 from broch_core.audit.exports.exporter import Forked, bring_up_to_date
 from broch_core.audit.exports.places import ExportPlace, ExportRefused, FolderPlace, open_place
+from broch_core.audit.exports.publisher import LogPublisher
 from broch_core.audit.exports.sources import DatabaseSource
 from broch_core.audit.record import AuditSubject
 from broch_core.errors import Conflict
@@ -229,3 +231,22 @@ class TestWhatBecameOfAnExport:
         stranger.keys.rotate("checkpoint", stranger.keys.trust().keys[0].not_before.replace(year=2030))
         keys = TrustFile(world.keys.origin, stranger.keys.trust().keys[-1:])
         assert not self.look(place, keys).ok
+
+
+def test_an_instance_exports_by_itself_and_says_when_it_cannot(world: World, tmp_path: Path):
+    publisher = LogPublisher(world.store, world.audit_log, str(tmp_path / "out"), tmp_path / "scratch")
+    ask = export_part(publisher)
+    assert ask().ok
+    happen(world, 3)
+    assert publisher.publish() == 3
+    assert (ask().ok, ask().why) == (True, "It holds 3 records.")
+    older = copy_of(world, tmp_path / "older")
+    happen(world, 2)
+    publisher.publish()
+    late = LogPublisher(older.store, older.audit_log, str(tmp_path / "out"), tmp_path / "scratch")
+    assert late.publish() == 0
+    health = export_part(late)()
+    assert (health.ok, health.needed) == (False, False)
+    assert "older copy" in health.why
+    assert publisher.publish() == 0
+    assert ask().ok
