@@ -191,6 +191,18 @@ def open_workspace(page: Page, broch: RunningBroch, project_id: str) -> FrameLoc
     return await_lab(page)
 
 
+def principal_running(broch: RunningBroch, person: str, project_id: str) -> str:
+    """Have somebody's workspace in a project running, by the API; return its principal."""
+    deadline = time.monotonic() + LAB_MS / 1000
+    with client(broch, slug_of(person)) as api:
+        view = said(api.post("/api/v1/workspaces", json={"project_id": project_id}))
+        while view["status"] != "running":
+            assert time.monotonic() < deadline, f"still {view['status']}"
+            time.sleep(0.3)
+            view = said(api.get(f"/api/v1/workspaces/{view['id']}"))
+    return str(view["url"]).split("/user/")[1].split("/")[0]
+
+
 def await_lab(page: Page) -> FrameLocator:
     """Wait for Lab in the frame of a workspace's page."""
     lab = page.frame_locator("iframe")
