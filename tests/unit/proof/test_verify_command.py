@@ -117,6 +117,23 @@ def test_the_documented_commands_verify_the_signature_with_openssl_alone(place):
     assert "Verified Successfully" not in done.stdout
 
 
+def test_the_documented_library_of_others_verifies_the_envelope(place):
+    program = documented("python securesystemslib")
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    key_id = json.loads((place / "receipt.json").read_text())["envelope"]["signatures"][0]["keyid"]
+    assert (done.returncode, done.stdout.strip()) == (0, key_id), done.stderr
+    payload = make_statement(project_id="01OTHER").payload()
+    (place / "receipt.json").write_text(
+        json.dumps(
+            changed(lambda value: value["envelope"].update(payload=base64.b64encode(payload).decode()))
+        )
+    )
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "VerificationError" in done.stderr
+
+
 def test_the_documented_program_finds_the_root_by_hand(place):
     program = documented("python inclusion")
     done = subprocess.run(
