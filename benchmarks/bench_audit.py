@@ -64,7 +64,7 @@ def run() -> Iterator[Result]:
         keys.create(utc_now())
         for kind in ("SQLite", "PostgreSQL"):
             url = f"sqlite:///{folder / 'append.sqlite'}" if kind == "SQLite" else server.fresh()
-            yield _append(_side(kind, url, keys))
+            yield from _append(_side(kind, url, keys))
         urls = {"SQLite": f"sqlite:///{folder / 'long.sqlite'}", "PostgreSQL": server.fresh()}
         sides = [_side(kind, url, keys) for kind, url in urls.items()]
         loaders = [Loader(side.owner) for side in sides]
@@ -83,21 +83,27 @@ def _side(kind: str, url: str, keys: KeyFolder) -> _Side:
     return _Side(kind, make_engine(url), make_engine(url, owner=True), keys)
 
 
-def _append(side: _Side) -> Result:
-    """Write, number, hash and sign; beside the same records written and nothing else."""
+def _append(side: _Side) -> Iterator[Result]:
+    """Append records that changes have written: number, hash into the tree, sign, commit, 5,000 at a time.
+
+    Then the whole way, from the change to the signed checkpoint, beside the same changes without a log behind them.
+    """
     store = Store(side.engine)
     log = AuditLog(store, side.keys, ORIGIN)
     began = time.perf_counter()
     _write(store)
-    plain = time.perf_counter() - began
+    written = time.perf_counter() - began
+    began = time.perf_counter()
     numbered = log.sequence()
-    ours = time.perf_counter() - began
+    appended = time.perf_counter() - began
     if numbered != APPENDED or not log.verify().ok:
         raise RuntimeError("the log does not hold what was appended")
-    rate, baseline = APPENDED / ours, APPENDED / plain
-    return Result(
-        f"audit/append on {side.name}", rate, "1/s", baseline, rate / baseline, f">= {APPEND_GOAL:g} 1/s", rate >= APPEND_GOAL
+    rate = APPENDED / appended
+    yield Result(
+        f"audit/append in batches on {side.name}", rate, "1/s", goal=f">= {APPEND_GOAL:g} 1/s", ok=rate >= APPEND_GOAL
     )  # fmt: skip
+    whole, alone = APPENDED / (written + appended), APPENDED / written
+    yield Result(f"audit/write and append on {side.name}", whole, "1/s", alone, whole / alone)
 
 
 def _write(store: Store) -> None:
@@ -149,4 +155,4 @@ def _prove(side: _Side) -> Result:
         root = Checkpoint.parse(Note.parse(proof.checkpoint).text).root
         verify_inclusion(leaf_hash(proof.leaf), proof.index, proof.size, proof.hashes, root)
     slow = statistics.quantiles(times, n=20)[-1]
-    return Result.at_most(f"audit/inclusion proof on {side.name}, p95", slow, "ms", PROOF_GOAL)
+    return Result.at_most(f"audit/inclusion proof on {side.name} (p95)", slow, "ms", PROOF_GOAL)
