@@ -14,12 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Protocol, Self
+from typing import BinaryIO, Protocol
 
 from broch_core import faults
-from broch_core.errors import NotFound, TooLarge
-from broch_core.ids import new_id
+from broch_core.errors import NotFound
+from broch_core.incoming import IncomingBytes
 
 CHUNK = 1 << 20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -54,44 +53,20 @@ class Blobs(Protocol):
         """Delete blobs; done already is done."""
 
 
-class BlobWriter:
-    """Bytes on their way in: hashed as they come, nothing visible until `commit`."""
+class BlobWriter(IncomingBytes):
+    """Bytes on their way in: hashed as they come, nothing visible until `commit`.
+
+    `seal` is the slow part of `commit`, for before a lock is taken.
+    """
 
     def __init__(self, blobs: FolderBlobs, project_id: str, limit: int) -> None:
+        super().__init__(blobs.temporary, limit)
         self._blobs = blobs
         self._project_id = project_id
-        self._limit = limit
-        self._path = blobs.temporary / new_id()
-        self._file = self._path.open("xb")
-        self._hash = hashlib.sha256()
-        self.size = 0
-        """Bytes so far."""
-
-    def write(self, data: bytes) -> None:
-        """Take some bytes.
-
-        Raises:
-            TooLarge: more than the limit has come.
-        """
-        if self.size + len(data) > self._limit:
-            raise TooLarge(f"The file is larger than the limit of {self._limit:,} bytes.")
-        faults.point("blob.write")
-        self._file.write(data)
-        self._hash.update(data)
-        self.size += len(data)
-
-    def seal(self) -> None:
-        """Make the bytes durable, still without a name: the slow part of `commit`, for before a lock is taken."""
-        if not self._file.closed:
-            self._file.flush()
-            faults.point("blob.sync")
-            os.fsync(self._file.fileno())
-            self._file.close()
 
     def commit(self, class_: BlobClass) -> str:
         """Make the blob durable in `class_`; return its SHA-256."""
-        self.seal()
-        sha256 = self._hash.hexdigest()
+        sha256 = self.seal()
         target = self._blobs.path(self._project_id, class_, sha256)
         target.parent.mkdir(parents=True, exist_ok=True)
         self._path.chmod(0o440)
@@ -100,16 +75,6 @@ class BlobWriter:
         faults.point("blob.named")
         sync_folder(target.parent)
         return sha256
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
-        with suppress(FileNotFoundError):
-            self._path.unlink()
 
 
 class FolderBlobs:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlmodel import Session, col, or_, select
 
 from broch_api.datasets.catalogue import find_dataset
-from broch_api.datasets.grants import oversees, resource_of
+from broch_api.datasets.grants import reach, resource_of, seen_of
 from broch_api.datasets.schemas import ExportCreate, ExportPermissionView, ProjectMember, ProjectRef
 from broch_api.people.schemas import PersonRef
 from broch_api.projects.members import is_present_member
@@ -16,9 +16,9 @@ from broch_core.actions import Action
 from broch_core.actors import Actor
 from broch_core.audit.record import AuditSubject
 from broch_core.clock import utc_now
-from broch_core.errors import Conflict, NotFound
+from broch_core.errors import Conflict
 from broch_core.rules import Resource, require
-from broch_core.scope import EVERYTHING, find_project, scope_of
+from broch_core.scope import EVERYTHING, find_project
 from broch_core.store.unit import Store
 from broch_core.tables.datasets import Dataset, DatasetVersion, ExportPermission, Grant
 from broch_core.tables.people import Person
@@ -40,10 +40,8 @@ class ExportDesk:
         require(actor, Action.DATASET_READ, Resource("dataset", dataset_id))
         with self._store.read() as session:
             dataset = find_dataset(session, dataset_id)
-            conditions: list[Any] = [ExportPermission.dataset_id == dataset_id]
-            if not oversees(actor, dataset):
-                conditions.append(col(ExportPermission.project_id).in_(actor.memberships))
-            return _permissions(session, conditions)
+            seen = seen_of(actor, dataset, ExportPermission.project_id)
+            return _permissions(session, [ExportPermission.dataset_id == dataset_id, *seen])
 
     def candidates(self, actor: Actor, dataset_id: str) -> Sequence[ProjectMember]:
         """Return the members of projects with a grant who have no permission yet, for its owner.
@@ -147,10 +145,7 @@ class ExportDesk:
                 )
             ).first()
             about = Resource("export_permission", permission_id)
-            if found is None or not (oversees(actor, found[1]) or found[0].project_id in scope_of(actor)):
-                raise NotFound(action=Action.EXPORT_WITHDRAW, resource=about)
-            row, dataset = found
-            require(actor, Action.EXPORT_WITHDRAW, resource_of(dataset, kind=about.kind, id_=permission_id))
+            row, dataset = reach(actor, Action.EXPORT_WITHDRAW, about, found)
             find_project(session, EVERYTHING, row.project_id, lock=True)
             session.refresh(row)
             if row.withdrawn_at is not None:

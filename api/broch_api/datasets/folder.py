@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import re
 import shutil
@@ -16,12 +15,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 from broch_core.blobs import CHUNK, sync_folder
-from broch_core.errors import Conflict, NotFound, TooLarge
-from broch_core.ids import new_id
+from broch_core.errors import Conflict, NotFound
+from broch_core.incoming import IncomingBytes
 
 FICLONE = 0x40049409
 """ioctl that shares extents copy-on-write (ioctl_ficlonerange(2), linux/fs.h)."""
@@ -40,29 +38,12 @@ class FileBytes:
     sha256: str
 
 
-class IncomingFile:
+class IncomingFile(IncomingBytes):
     """Bytes on their way into a version: hashed as they come, in no version until `place`."""
 
     def __init__(self, folders: VersionFolders, limit: int) -> None:
+        super().__init__(folders.temporary, limit)
         self._folders = folders
-        self._limit = limit
-        self._temporary = folders.temporary / new_id()
-        self._file = self._temporary.open("xb")
-        self._hash = hashlib.sha256()
-        self.size = 0
-        """Bytes so far."""
-
-    def write(self, data: bytes) -> None:
-        """Take some bytes.
-
-        Raises:
-            TooLarge: more than the limit has come.
-        """
-        if self.size + len(data) > self._limit:
-            raise TooLarge(f"The file is larger than the limit of {self._limit:,} bytes.")
-        self._file.write(data)
-        self._hash.update(data)
-        self.size += len(data)
 
     def take(self, source: BinaryIO) -> None:
         """Take a whole file: by sharing its extents where the file system can, by copying elsewhere.
@@ -73,19 +54,14 @@ class IncomingFile:
             while data := source.read(CHUNK):
                 self.write(data)
             return
-        with self._temporary.open("rb") as taken:
+        with self._path.open("rb") as taken:
             while data := taken.read(CHUNK):
-                if self.size + len(data) > self._limit:
-                    raise TooLarge(f"The file is larger than the limit of {self._limit:,} bytes.")
-                self._hash.update(data)
-                self.size += len(data)
+                self._require_room(data)
+                self._count(data)
 
     def finish(self, path: str) -> FileBytes:
         """Make the bytes durable and say what came; nothing can be added any more."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        return FileBytes(path, self.size, self._hash.hexdigest())
+        return FileBytes(path, self.size, self.seal())
 
     def place(self, version_id: str, path: str) -> None:
         """Rename into the version; for inside the transaction that writes the row.
@@ -96,21 +72,11 @@ class IncomingFile:
         target = self._folders.path(version_id) / path
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            self._temporary.chmod(FILE_MODE)
-            self._temporary.rename(target)
+            self._path.chmod(FILE_MODE)
+            self._path.rename(target)
         except (NotADirectoryError, IsADirectoryError, FileExistsError):
             raise Conflict(f"'{path}' would be a file and a folder at once.", field="path") from None
         sync_folder(target.parent)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
-        with suppress(FileNotFoundError):
-            self._temporary.unlink()
 
 
 class VersionFolders:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlmodel import Session, col, or_, select
 
@@ -20,8 +20,10 @@ from broch_core.lifecycles import ProjectStatus, VersionStatus
 from broch_core.rules import Resource, require
 from broch_core.scope import EVERYTHING, find_project, scope_of
 from broch_core.store.unit import Store
-from broch_core.tables.datasets import Dataset, DatasetVersion, Grant, GrantKind
+from broch_core.tables.datasets import Dataset, DatasetVersion, ExportPermission, Grant, GrantKind
 from broch_core.tables.projects import Project
+
+R = TypeVar("R", Grant, ExportPermission)
 
 
 def resource_of(dataset: Dataset, *, kind: str = "dataset", id_: str | None = None) -> Resource:
@@ -32,6 +34,29 @@ def resource_of(dataset: Dataset, *, kind: str = "dataset", id_: str | None = No
 def oversees(actor: Actor, dataset: Dataset) -> bool:
     """Tell whether the actor sees every grant of a dataset: its owner and admins."""
     return actor.person_id == dataset.owner_id or actor.has(PlatformRole.ADMIN)
+
+
+def seen_of(actor: Actor, dataset: Dataset, project_id: Any) -> list[Any]:
+    """Return the condition on a column of project ids by which an actor sees rows about a dataset.
+
+    Owner and admins see all of them, others those of their projects.
+    """
+    return [] if oversees(actor, dataset) else [col(project_id).in_(actor.memberships)]
+
+
+def reach(
+    actor: Actor, action: Action, about: Resource, found: tuple[R, Dataset] | None
+) -> tuple[R, Dataset]:
+    """Return a row and its dataset if the actor may do `action` to it.
+
+    Raises:
+        NotFound: there is none, or the actor may not know of it.
+        Denied: the rule says no.
+    """
+    if found is None or not (oversees(actor, found[1]) or found[0].project_id in scope_of(actor)):
+        raise NotFound(action=action, resource=about)
+    require(actor, action, resource_of(found[1], kind=about.kind, id_=about.id))
+    return found
 
 
 class GrantDesk:
@@ -49,10 +74,8 @@ class GrantDesk:
         require(actor, Action.DATASET_READ, Resource("dataset", dataset_id))
         with self._store.read() as session:
             dataset = find_dataset(session, dataset_id)
-            conditions: list[Any] = [Dataset.id == dataset_id]
-            if not oversees(actor, dataset):
-                conditions.append(col(Grant.project_id).in_(actor.memberships))
-            return _grants(session, conditions, utc_now())
+            seen = seen_of(actor, dataset, Grant.project_id)
+            return _grants(session, [Dataset.id == dataset_id, *seen], utc_now())
 
     def projects(self, actor: Actor, dataset_id: str) -> Sequence[ProjectRef]:
         """Return the projects that a grant can go to: for its owner, who is rarely a member of one.
@@ -129,8 +152,8 @@ class GrantDesk:
         """
         with self._store.write() as change:
             session = change.session
-            grant, dataset = _find(session, actor, grant_id, dataset_id)
-            require(actor, Action.GRANT_REVOKE, resource_of(dataset, kind="grant", id_=grant_id))
+            about = Resource("grant", grant_id)
+            grant, dataset = reach(actor, Action.GRANT_REVOKE, about, _find(session, grant_id, dataset_id))
             find_project(session, EVERYTHING, grant.project_id, lock=True)
             session.refresh(grant)
             if grant.revoked_at is not None:
@@ -154,16 +177,13 @@ class GrantDesk:
             return _grants(session, [Grant.id == grant_id], utc_now())[0]
 
 
-def _find(session: Session, actor: Actor, grant_id: str, dataset_id: str | None) -> tuple[Grant, Dataset]:
-    row = session.exec(
+def _find(session: Session, grant_id: str, dataset_id: str | None) -> tuple[Grant, Dataset] | None:
+    return session.exec(
         select(Grant, Dataset)
         .join(DatasetVersion, col(DatasetVersion.id) == Grant.version_id)
         .join(Dataset, col(Dataset.id) == DatasetVersion.dataset_id)
         .where(Grant.id == grant_id, or_(dataset_id is None, Dataset.id == dataset_id))
     ).first()
-    if row is None or not (oversees(actor, row[1]) or row[0].project_id in scope_of(actor)):
-        raise NotFound(action=Action.GRANT_REVOKE, resource=Resource("grant", grant_id))
-    return row
 
 
 def _refuse_double(session: Session, dataset: Dataset, body: GrantCreate) -> None:

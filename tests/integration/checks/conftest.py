@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pytest
 
@@ -30,11 +30,9 @@ from broch_airlock.checks.model import CheckResult, Direction, FileUnderCheck
 from broch_airlock.checks.policy import Policy
 from broch_airlock.checks.sandbox import Sandbox
 from broch_airlock.checks.supervisor import check_files
-from broch_workspaces.sandbox.account import drop_privileges
-from broch_workspaces.sandbox.runtime import interpreter_folders, package_folders
+from support.ordinary import as_ordinary, become_ordinary
 
 T = TypeVar("T")
-PACKAGES = ("broch_airlock", "broch_workspaces", "broch_core")
 
 
 @dataclass
@@ -47,33 +45,7 @@ class Lab:
 
     def run(self, action: Callable[[], T]) -> T:
         """Do it in a child without root; what it returns or raises comes back."""
-        reading, writing = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.close(reading)
-            status = 1
-            with contextlib.suppress(BaseException):
-                answer: tuple[bool, Any]
-                try:
-                    self.become_ordinary()
-                    answer = (True, action())
-                except BaseException:  # noqa: BLE001 (a forked child reports everything and never returns)
-                    answer = (False, traceback.format_exc())
-                with os.fdopen(writing, "wb") as pipe:
-                    pickle.dump(answer, pipe)
-                status = 0
-            os._exit(status)
-        os.close(writing)
-        with os.fdopen(reading, "rb") as pipe:
-            content = pipe.read()
-        os.waitpid(child, 0)
-        done, value = pickle.loads(content)
-        assert done, value
-        return value
-
-    def become_ordinary(self) -> None:
-        tests = Path(__file__).parents[2]
-        drop_privileges([*interpreter_folders(), *package_folders(PACKAGES), tests], [self.folder])
+        return as_ordinary(self.folder, action)
 
     def file(
         self, name: str, content: bytes | Callable[[Path], None], direction: Direction
@@ -135,7 +107,7 @@ def start_lab(folder: Path) -> tuple[int, Lab]:
     if child == 0:
         with contextlib.suppress(BaseException):
             try:
-                lab.become_ordinary()
+                become_ordinary(folder)
                 setup = prepare_clamd(folder / "clamd", folder / "run", system=folder / "none")
                 with (folder / "clamd.log").open("wb") as log:
                     process = start_clamd(setup, log=log)
