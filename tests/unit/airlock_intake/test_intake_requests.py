@@ -317,6 +317,8 @@ def test_comments_name_members_and_hide_reviewers(intake: Intake) -> None:
     url = f"{API}/requests/{draft}/comments"
     assert intake.client.post(url, json={"text": "hi"}, headers=intake.of("rita")).status_code == 404
     intake.submit(draft)
+    assert intake.client.post(url, json={"text": "hi"}, headers=intake.of("rita")).status_code == 404
+    intake.outbox.run_due()
     assert (
         intake.client.post(url, json={"text": "Which table?"}, headers=intake.of("rita")).status_code == 201
     )
