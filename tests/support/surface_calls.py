@@ -18,7 +18,7 @@ Build = Callable[[Thing], Any]
 _NEXT_YEAR = "2099-01-01"
 
 
-_PAGE_STATES = ("draft", "in_review", "returned", "released")
+_PAGE_STATES = ("draft", "in_review", "returned", "released", "deleted")
 """Pages ask the same services as the API, which is tried in every state."""
 
 

@@ -14,6 +14,7 @@ from sqlmodel import col, select, update
 
 from broch_airlock.release.downloads import DownloadDesk
 from broch_airlock.release.service import Releaser
+from broch_airlock.retention.eraser import Eraser
 from broch_airlock.review.schemas import ViewTicketNew
 from broch_airlock.review.service import ReviewDesk
 from broch_airlock.shelves import Shelves
@@ -254,6 +255,7 @@ def _requests(surface: Surface, beta: Project) -> None:
         reviews.decide(handle, imported, "approve")
     reviews.outbox.run_due()
     found["released (in)"] = _described(reviews, imported)
+    found["deleted"] = _described(reviews, _deleted(reviews, surface.service(Eraser)))
     surface.things["ingress"] = {}
     for status in (AirlockStatus.DRAFT, AirlockStatus.IN_REVIEW, AirlockStatus.RETURNED):
         name = f"{status.value}.py"
@@ -314,6 +316,15 @@ def _brought_to(reviews: ReviewWorld, status: AirlockStatus) -> AirlockRequest:
         if status is AirlockStatus.FAILED:
             reviews.move(request, AirlockStatus.RELEASING)
         reviews.move(request, status)
+    return reviews.request(request.id)
+
+
+def _deleted(reviews: ReviewWorld, eraser: Eraser) -> AirlockRequest:
+    """Return a released request whose bytes are gone, with their certificate."""
+    request = reviews.released(files={"old.csv": b"a,b\n9,9\n"})
+    reviews.move(request, request.status, moved_at=utc_now() - timedelta(days=4000))
+    eraser.sweep()
+    OutboxWorker(reviews.store, {"airlock.erase": eraser.erase}).run_due()
     return reviews.request(request.id)
 
 
