@@ -7,6 +7,7 @@ from typing import Any
 
 from broch_airlock.checking.deadlines import DeadlineSweeper
 from broch_airlock.checking.runner import CheckRunner, Scan
+from broch_airlock.checks.model import FileUnderCheck
 from broch_airlock.door.keeper import DoorKeeper
 from broch_airlock.picker import pages as picker_pages
 from broch_airlock.picker import routes as picker_routes
@@ -29,7 +30,12 @@ from broch_workspaces.zones import FolderZones
 
 
 def make_services(
-    store: Store, settings: Settings, blobs: FolderBlobs, zones: FolderZones, scan: Scan
+    store: Store,
+    settings: Settings,
+    blobs: FolderBlobs,
+    zones: FolderZones,
+    scan: Scan,
+    on_taken: Callable[[FileUnderCheck], None] = lambda _file: None,
 ) -> dict[type, Any]:
     """Make the services by type; `make_door_app` takes its own from the same map.
 
@@ -39,9 +45,10 @@ def make_services(
         blobs: where bytes lie; unfinished uploads beside them.
         zones: the folders of the zones.
         scan: checks all files of one request, such as `check_files` with policy and scanner bound.
+        on_taken: told of every file that was taken in, such as `ScanAhead.offer`.
     """
     shelves = Shelves(store, blobs)
-    intake = FileIntake(store, shelves, settings)
+    intake = FileIntake(store, shelves, settings, on_taken)
     desk = RequestDesk(store, shelves, settings)
     uploads = UploadDesk(store, intake, settings)
     runner = CheckRunner(store, shelves, scan, settings)

@@ -39,12 +39,17 @@ def find_request(
     Raises:
         NotFound: it does not exist or lies outside the scope.
     """
-    request = session.get(AirlockRequest, existing_id(request_id))
+    id_ = existing_id(request_id)
+    if lock:
+        session.exec(
+            select(Project.id)
+            .join(AirlockRequest, col(AirlockRequest.project_id) == Project.id)
+            .where(AirlockRequest.id == id_)
+            .with_for_update(of=Project)
+        ).first()
+    request = session.get(AirlockRequest, id_, with_for_update=lock or None, populate_existing=lock)
     if request is None or request.project_id not in scope:
         raise NotFound
-    if lock:
-        session.exec(select(Project.id).where(Project.id == request.project_id).with_for_update()).one()
-        session.refresh(request, with_for_update=True)
     return request
 
 

@@ -21,6 +21,7 @@ from broch.demo.seed import Seed, is_empty
 from broch.health import SANDBOX_SECONDS, SCANNER_SECONDS, sandbox_part, scanner_part
 from broch.rendering import SandboxRenderer
 from broch.run_folder import web_secret
+from broch_airlock.checks.ahead import ScanAhead
 from broch_airlock.checks.clamd_config import DEMO, DEMO_NAME, demo_signatures, demo_signatures_at
 from broch_airlock.checks.clamd_process import ClamdSetup, prepare_clamd
 from broch_airlock.checks.policy import CLAMD_LARGEST, Policy
@@ -104,8 +105,9 @@ class Instance:
             DenialLog: DenialLog(store),
             Policy: policy,
         }
-        scan = partial(check_files, policy=policy, antivirus=antivirus, sandbox=sandbox)
-        self.services |= intake.make_services(store, settings, blobs, zones, scan)
+        ahead = ScanAhead(policy, antivirus)
+        scan = partial(check_files, policy=policy, antivirus=antivirus, sandbox=sandbox, ahead=ahead)
+        self.services |= intake.make_services(store, settings, blobs, zones, scan, ahead.offer)
         self.services |= review.make_services(
             store,
             self.services[Shelves],

@@ -108,6 +108,7 @@ class CheckRunner:
                     sha256=file.sha256,
                     path=self._shelves.path(project_id, file.sha256),
                     direction=CheckDirection(job.request.direction.value),
+                    project_id=project_id,
                 )
                 for file in job.files
             ]

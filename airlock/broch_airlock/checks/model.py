@@ -132,6 +132,8 @@ class FileUnderCheck:
     path: Path
     """Where the bytes lie: a regular file that only Broch writes."""
     direction: Direction = Direction.INGRESS
+    project_id: str = ""
+    """Whose file it is; what is known of the same bytes elsewhere does not count."""
 
 
 @dataclass(frozen=True)

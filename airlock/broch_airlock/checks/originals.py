@@ -10,9 +10,10 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from broch_airlock.checks.antivirus import (
     NOT_BY_DESCRIPTOR,
@@ -63,7 +64,21 @@ class Case:
         self.malware.add(Finding(CHECK, rule, Verdict.ERROR, "", message))
 
 
-def scan_originals(cases: Sequence[Case], policy: Policy, antivirus: Antivirus, deadline: float) -> None:
+class KnownClean(Protocol):
+    """Says that this scanner found nothing in bytes of a file's SHA-256; None while it looks, unless waited for."""
+
+    def __call__(self, case: Case, *, wait: bool) -> bool | None:
+        """Say it."""
+        ...
+
+
+def scan_originals(
+    cases: Sequence[Case],
+    policy: Policy,
+    antivirus: Antivirus,
+    deadline: float,
+    known_clean: KnownClean | None = None,
+) -> None:
     """Have every original scanned; what goes wrong becomes a finding.
 
     Args:
@@ -71,10 +86,13 @@ def scan_originals(cases: Sequence[Case], policy: Policy, antivirus: Antivirus, 
         policy: limits.
         antivirus: the scanner.
         deadline: monotonic seconds after which no scan begins.
+        known_clean: spares what is known already a second scan: it is only hashed.
     """
-    streamed = list(cases)
+    unknown = cases if known_clean is None else _unknown(cases, known_clean)
     if isinstance(antivirus, LocalAntivirus):
-        streamed = _HandedOver(policy, antivirus, deadline).run(cases)
+        streamed = _HandedOver(policy, antivirus, deadline).run(unknown)
+    else:
+        streamed = list(unknown)
     queue = AnswerQueue()
     with ThreadPoolExecutor(1, thread_name_prefix="checks-hash") as hasher:
         for case in streamed:
@@ -92,7 +110,7 @@ class _HandedOver:
         self._deadline = deadline
         self._left: list[Case] = []
 
-    def run(self, cases: Sequence[Case]) -> list[Case]:
+    def run(self, cases: Iterable[Case]) -> list[Case]:
         """Scan what can be scanned so; return the others, whose bytes must be sent."""
         queue = AnswerQueue()
         for case in cases:
@@ -109,7 +127,8 @@ class _HandedOver:
         scan = self._antivirus.scan_file(_descriptor(case), seconds=self._policy.scan_seconds)
         _follow(case, scan)
         digest = hashlib.sha256()
-        if not _read(case, scan, digest.update):
+        if not _read(case, digest.update):
+            scan.abort()
             lease.release()
             return
         _compare(case, digest.hexdigest())
@@ -140,9 +159,37 @@ def _stream(
         scan.send(piece)
         hashing.result()
 
-    if _read(case, scan, take):
+    if not _read(case, take):
+        scan.abort()
+        return
+    _compare(case, digest.hexdigest())
+    queue.put(scan, case.answered)
+
+
+def _unknown(cases: Iterable[Case], known_clean: KnownClean) -> Iterator[Case]:
+    """Give the files that are still to be scanned; those that somebody scans just now come last, if at all."""
+    running = []
+    for case in cases:
+        answer = known_clean(case, wait=False)
+        if answer is None:
+            running.append(case)
+        elif answer:
+            _vouch(case)
+        else:
+            yield case
+    for case in running:
+        if known_clean(case, wait=True):
+            _vouch(case)
+        else:
+            yield case
+
+
+def _vouch(case: Case) -> None:
+    """Take over that nothing was found in these bytes, if they are these bytes; otherwise that is the finding."""
+    digest = hashlib.sha256()
+    if _read(case, digest.update):
         _compare(case, digest.hexdigest())
-        queue.put(scan, case.answered)
+        case.scanned = True
 
 
 def _in_time(case: Case, deadline: float) -> bool:
@@ -159,8 +206,8 @@ def _follow(case: Case, scan: Pending) -> None:
         scan.hurry()
 
 
-def _read(case: Case, scan: Pending, take: Callable[[memoryview], None]) -> bool:
-    """Give all bytes to `take`; False, with a finding and the scan given up, when they cannot be had."""
+def _read(case: Case, take: Callable[[memoryview], None]) -> bool:
+    """Give all bytes to `take`; False, with a finding, when they cannot be had."""
     buffer = bytearray(_CHUNK)
     offset = 0
     try:
@@ -168,7 +215,6 @@ def _read(case: Case, scan: Pending, take: Callable[[memoryview], None]) -> bool
             take(memoryview(buffer)[:size])
             offset += size
     except OSError as error:
-        scan.abort()
         case.failed("unreadable", f"The file cannot be read: {error.strerror}.")
         return False
     if offset != case.file.size:

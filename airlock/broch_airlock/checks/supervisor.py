@@ -13,10 +13,12 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 
 import structlog
 
 from broch_airlock.checks import names
+from broch_airlock.checks.ahead import ScanAhead
 from broch_airlock.checks.antivirus import Antivirus, AntivirusHealth
 from broch_airlock.checks.listener import SandboxListener
 from broch_airlock.checks.model import CheckResult, FileUnderCheck, Finding, Verdict, display, result, worst
@@ -42,7 +44,11 @@ def check_file(
 
 
 def check_files(
-    files: Sequence[FileUnderCheck], policy: Policy, antivirus: Antivirus, sandbox: Sandbox | None = None
+    files: Sequence[FileUnderCheck],
+    policy: Policy,
+    antivirus: Antivirus,
+    sandbox: Sandbox | None = None,
+    ahead: ScanAhead | None = None,
 ) -> list[list[CheckResult]]:
     """Check all files of one request in one sandbox; returns the answers in the order of the files.
 
@@ -55,6 +61,7 @@ def check_files(
         policy: limits and required checks.
         antivirus: the scanner.
         sandbox: how the sandboxed side is started; bubblewrap by default.
+        ahead: what the same scanner has said already of files taken in.
     """
     if len(files) > FILES_MOST:
         message = f"A request of more than {FILES_MOST} files is not checked."
@@ -70,7 +77,7 @@ def check_files(
                 descriptors.callback(os.close, case.descriptor)
         admitted = [case for case in cases if case.descriptor is not None]
         if admitted:
-            _look_at(admitted, policy, antivirus, health, sandbox or BubblewrapSandbox())
+            _look_at(admitted, policy, antivirus, health, sandbox or BubblewrapSandbox(), ahead)
     answers = [_finished(case, policy, health) for case in cases]
     seconds = round(time.monotonic() - started, 3)
     _log.info("checks.done", files=len(files), bytes=sum(file.size for file in files), seconds=seconds)
@@ -109,7 +116,12 @@ def _admit(case: Case, policy: Policy) -> None:
 
 
 def _look_at(
-    cases: list[Case], policy: Policy, antivirus: Antivirus, health: AntivirusHealth, sandbox: Sandbox
+    cases: list[Case],
+    policy: Policy,
+    antivirus: Antivirus,
+    health: AntivirusHealth,
+    sandbox: Sandbox,
+    ahead: ScanAhead | None,
 ) -> None:
     """Run sandbox and scanner over the admitted files, side by side."""
     seconds = policy.seconds_for(sum(case.file.size for case in cases))
@@ -140,7 +152,8 @@ def _look_at(
     listening.start()
     try:
         if health.ok:
-            scan_originals(cases, policy, antivirus, deadline)
+            known_clean = None if ahead is None else partial(ahead.clean, health=health, deadline=deadline)
+            scan_originals(cases, policy, antivirus, deadline, known_clean)
         listening.join()
     finally:
         watchdog.cancel()

@@ -12,8 +12,9 @@ from enum import StrEnum
 from sqlalchemy import delete, func
 from sqlmodel import Session, col, select
 
+from broch_airlock.checks.model import FileUnderCheck
 from broch_airlock.checks.names import BadName, accept_name
-from broch_airlock.facts import find_request, reach_request, subject_of
+from broch_airlock.facts import reach_request, subject_of
 from broch_airlock.shelves import Shelves
 from broch_airlock.tables import AirlockBytes, AirlockFile, AirlockRequest, Direction, Upload
 from broch_airlock.uploads.errors import NoSpace
@@ -151,10 +152,18 @@ def space_errors() -> Iterator[None]:
 class FileIntake:
     """Takes files into requests."""
 
-    def __init__(self, store: Store, shelves: Shelves, settings: Settings) -> None:
+    def __init__(
+        self,
+        store: Store,
+        shelves: Shelves,
+        settings: Settings,
+        on_taken: Callable[[FileUnderCheck], None] = lambda _file: None,
+    ) -> None:
         self._store = store
         self.shelves = shelves
         self._settings = settings
+        self._on_taken = on_taken
+        """Told of every file that was taken; must only make a note of it."""
 
     @property
     def limit(self) -> int:
@@ -179,9 +188,9 @@ class FileIntake:
             NoSpace: the disk is nearly full.
         """
         with self._store.read() as session:
-            admission = self.judge(session, actor, request_id, name, source=source, size=size)
+            request, _ = self.judge(session, actor, request_id, name, source=source, size=size)
         self.require_space(size or 0)
-        return admission
+        return Admission(request.id, request.project_id, name, source, self.limit)
 
     def judge(
         self,
@@ -193,8 +202,8 @@ class FileIntake:
         source: Source,
         size: int | None = None,
         lock: bool = False,
-    ) -> Admission:
-        """Judge a file within a transaction; see `admit`."""
+    ) -> tuple[AirlockRequest, AirlockFile | None]:
+        """Judge a file within a transaction, see `admit`; return the request, and the file of this name in it."""
         request = reach_request(session, actor, Action.AIRLOCK_UPLOAD, request_id, lock=lock)
         require_open(request, source)
         require_running(find_project(session, EVERYTHING, request.project_id), utc_now())
@@ -204,8 +213,10 @@ class FileIntake:
                 f"The file has {size:,} bytes; at most {self.limit:,} may cross the airlock.",
                 remedy="Split it, or ask your administrator how larger data come in.",
             )
-        self._require_room(session, request, name)
-        return Admission(request.id, request.project_id, name, source, self.limit)
+        file = _named(session, request.id, name)
+        if file is None:
+            self._require_room(session, request)
+        return request, file
 
     def require_space(self, size: int) -> None:
         """Raise unless the disk holds `size` more bytes.
@@ -257,13 +268,17 @@ class FileIntake:
         file, replaced = taken[0]
         if replaced is not None:
             self.shelves.tidy(admission.project_id, replaced)
+        path = self.shelves.blobs.path(admission.project_id, BlobClass.DRAFT, file.sha256)
+        self._on_taken(
+            FileUnderCheck(file.name, file.size, file.sha256, path, project_id=admission.project_id)
+        )
         return file
 
     def _record(
         self, change: Change, actor: Actor, admission: Admission, sha256: str, size: int
     ) -> tuple[AirlockFile, str | None]:
         session = change.session
-        self.judge(
+        request, file = self.judge(
             session,
             actor,
             admission.request_id,
@@ -272,9 +287,7 @@ class FileIntake:
             size=size,
             lock=True,
         )
-        request = find_request(session, EVERYTHING, admission.request_id)  # judged and locked a line above
         turn = next_turn(request)
-        file = _named(session, request.id, admission.name)
         before = file.sha256 if file else None
         if file is not None and before == sha256:
             return file, None
@@ -312,9 +325,7 @@ class FileIntake:
         )
         return file, before
 
-    def _require_room(self, session: Session, request: AirlockRequest, name: str) -> None:
-        if _named(session, request.id, name) is not None:
-            return
+    def _require_room(self, session: Session, request: AirlockRequest) -> None:
         files = session.exec(
             select(func.count()).select_from(AirlockFile).where(AirlockFile.request_id == request.id)
         ).one()

@@ -53,6 +53,9 @@ class DataUris:
     def feed(self, piece: bytes) -> Iterator[bytes]:
         """Yield the decoded content of each URI that ended in this piece."""
         buffer = self._tail + piece
+        if self._run is None and b":" not in buffer:  # most tables: nothing to look through, nothing to copy
+            self._tail = buffer[-4:]
+            return
         lowered = buffer.lower()
         at = 0
         while True:
