@@ -56,6 +56,7 @@ SAID = {
     "broch audit mirror": "records are new",
     "broch audit erase": "are erased",
     "broch audit rotate-key": "Signs from now on",
+    "broch project browser-policy": "without Connection-Allowlist: refuse",
     "broch project freeze": "bone-age is frozen",
     "broch project thaw": "bone-age is active",
     "broch project remove-member": "no member of bone-age any more",
