@@ -29,8 +29,8 @@ UDP_PORTS = range(20000, 20200)
 _OFF = (
     b"Content-Security-Policy",
     b"content-security-policy",
-    b"Connection-Allowlist",
-    b"connection-allowlist",
+    b"Connection-Allowlist: (",
+    b"connection-allowlist: (",
     b"X-DNS-Prefetch-Control",
     b"Permissions-Policy",
     b"permissions-policy",
@@ -39,7 +39,7 @@ _OFF = (
 _REQUEST_OFF = (b"Service-Worker:", b"serviceworker", b"Sec-Fetch-Dest: document")
 WALLS: Mapping[str, tuple[tuple[bytes, ...], tuple[bytes, ...]]] = {
     "on": ((), ()),
-    "no allow-list": ((b"Connection-Allowlist", b"connection-allowlist"), ()),
+    "no allow-list": ((b"Connection-Allowlist: (", b"connection-allowlist: ("), ()),
     "off": (_OFF, _REQUEST_OFF),
 }
 """What is taken out of answers and of requests; each is overwritten in place, so lengths stay."""
