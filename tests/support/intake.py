@@ -69,6 +69,8 @@ class Intake:
     client: TestClient
     door: TestClient
     outbox: OutboxWorker
+    taken: list[FileUnderCheck]
+    """Every file that the intake told of, for a scan ahead."""
     headers: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def of(self, handle: str) -> dict[str, str]:
@@ -186,7 +188,8 @@ def make_intake(folder: Path, url: str | None = None, **settings: Any) -> Intake
     limits = {"airlock_file_bytes": 1 << 20, "airlock_request_files": 5, "airlock_drafts": 3}
     chosen = Settings(folder=folder, demo=True, **{**limits, "upload_chunk_bytes": 1 << 16, **settings})
     blobs, zones, scan = FolderBlobs(folder / "blobs"), FolderZones(folder / "zones"), FakeScan()
-    services = assembly_intake.make_services(world.store, chosen, blobs, zones, scan)
+    taken: list[FileUnderCheck] = []
+    services = assembly_intake.make_services(world.store, chosen, blobs, zones, scan, taken.append)
     pages = Pages(world.sessions, ["broch_airlock"], nav=assembly_intake.nav(), banner=None, facts={})
     app = make_app(
         "Airlock",
@@ -209,4 +212,5 @@ def make_intake(folder: Path, url: str | None = None, **settings: Any) -> Intake
         TestClient(shell, base_url=BASE),
         TestClient(make_door_app({**services, Settings: chosen}), base_url="http://door"),
         OutboxWorker(world.store, assembly_intake.outbox_handlers(services)),
+        taken,
     )

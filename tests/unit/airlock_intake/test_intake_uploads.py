@@ -378,3 +378,17 @@ def test_metadata_without_a_name_is_invalid() -> None:
     with pytest.raises(Invalid):
         file_name_of("filetype dGV4dA==")
     assert file_name_of("filetype dGV4dA==,filename YS5jc3Y=") == "a.csv"
+
+
+def test_every_file_is_told_of_once_it_is_taken_and_no_other(intake: Intake) -> None:
+    draft = intake.draft()
+    intake.put(draft, "a.csv", b"plain")
+    begun = intake.begin_upload(draft, "b.csv", 4)
+    intake.patch(begun.headers["location"], 0, b"part")
+    assert intake.put(draft, "../c.csv", b"refused").status_code >= 400
+    told = [(file.name, file.sha256, file.path.read_bytes(), file.project_id) for file in intake.taken]
+    project = intake.world.project.id
+    assert told == [
+        (name, hashlib.sha256(data).hexdigest(), data, project)
+        for name, data in (("a.csv", b"plain"), ("b.csv", b"part"))
+    ]
