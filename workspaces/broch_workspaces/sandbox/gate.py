@@ -82,8 +82,8 @@ def end_orphans(proc: Path = Path("/proc")) -> list[int]:
     found = {}
     for entry in os.listdir(proc):  # noqa: PTH208 (before each start)
         if entry.isdigit():
-            fields = stat_fields(proc / entry / "stat")
-            if fields is not None and _is_gate(proc / entry):
+            place = proc / entry
+            if _is_gate(place) and (fields := stat_fields(place / "stat")):
                 found[int(entry)] = int(fields[1])
     ours = os.getpid()
     orphans = [pid for pid, parent in found.items() if parent not in found and parent != ours]
@@ -96,6 +96,8 @@ def end_orphans(proc: Path = Path("/proc")) -> list[int]:
 
 def _is_gate(place: Path) -> bool:
     with contextlib.suppress(OSError):
+        if (place / "comm").read_bytes() != b"bwrap\n":
+            return False
         command = (place / "cmdline").read_bytes().split(b"\0")
         return command[0].endswith(b"bwrap") and any(word.startswith(_SCRIPT.encode()) for word in command)
     return False
