@@ -162,11 +162,13 @@ class GroupedTransactions:
                     self._waiting.popleft().set()
                     return
         self._group = None
-        if group.members:
-            self._commit(group)
-        group.connection.close()
-        group.done.set()
-        self._next_turn()
+        try:
+            if group.members:
+                self._commit(group)
+            group.connection.close()
+        finally:
+            group.done.set()
+            self._next_turn()
 
     def _commit(self, group: _Group) -> None:
         try:
