@@ -32,7 +32,7 @@ PORT = 8000
 HOST = f"broch.localhost:{PORT}"
 ORIGIN = f"http://{HOST}"
 VIEWER_HOST = f"viewer.{HOST}"
-FOLDERS = ("blobs", "datasets", "zones")
+FOLDERS = ("blobs", "datasets", "keys", "zones")
 
 
 @dataclass(frozen=True)

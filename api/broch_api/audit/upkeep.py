@@ -48,6 +48,10 @@ class AuditUpkeep:
         """
         require(actor, Action.AUDIT_ROTATE)
         overlap = timedelta(0) if wanted.stolen else OVERLAP
+        # A key is files, which no transaction takes back: that it was asked for is on record before they are touched.
+        with self._store.write() as change:
+            asked = {"purpose": str(wanted.purpose), "stolen": wanted.stolen, "asked": True}
+            change.audit(actor.person_id, Action.AUDIT_ROTATE, AuditSubject("key"), facts=asked)
         key = self._log.keys.rotate(wanted.purpose, utc_now(), overlap=overlap)
         with self._store.write() as change:
             change.audit(
