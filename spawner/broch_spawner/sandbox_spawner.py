@@ -21,7 +21,14 @@ from traitlets import Unicode
 
 from broch_spawner.control import ControlPlane, ControlPlaneError, Event
 from broch_spawner.hub_gate import HubGate
-from broch_spawner.workspace import HUB_SOCKET, LAB, PlanRefused, workspace_profile, workspace_quotas
+from broch_spawner.workspace import (
+    HUB_SOCKET,
+    LAB,
+    SETTINGS,
+    PlanRefused,
+    workspace_profile,
+    workspace_quotas,
+)
 from broch_workspaces.plan import SpawnPlan
 from broch_workspaces.sandbox import launch
 from broch_workspaces.sandbox.bounds import Bounds
@@ -149,6 +156,7 @@ class SandboxSpawner(Spawner):  # type: ignore[misc]
             "--FileContentsManager.delete_to_trash=False",
             "--LabApp.extension_manager=readonly",
             "--LabApp.news_url=None",
+            f"--LabApp.app_settings_dir={SETTINGS}",
             "--ServerApp.jpserver_extensions={'jupyter_lsp': False, 'notebook_shim': False}",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
             *self.get_args(),

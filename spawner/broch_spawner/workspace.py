@@ -26,9 +26,15 @@ _LAB_OFF = (
     "@jupyterlab/docmanager-extension:download",
     "@jupyterlab/extensionmanager-extension",
     "@jupyterlab/lsp-extension",
+    "@jupyterlab/fileeditor-extension:language-server",
+    "@jupyterlab/notebook-extension:language-server",
+    "@jupyterlab/hub-extension",
 )
-"""Parts of Lab that reach outside, offer what the proxy refuses, or ask for programs that are not there (language
-servers). Convenience only: the proxy is the wall."""
+"""Parts of Lab that reach outside, offer what the proxy refuses, or ask for what is not there (language servers, pages
+of the hub). Convenience only: the proxy is the wall."""
+SETTINGS = "/opt/broch/settings"
+_OVERRIDES = {"@jupyterlab/docmanager-extension:plugin": {"autosaveInterval": 30}}
+"""Lab's defaults that are not ours. Seconds between two saves by itself: what an end without warning costs at most."""
 
 
 class PlanRefused(RuntimeError):
@@ -88,6 +94,7 @@ def workspace_profile(
             DataFile("/run/broch/token", plan.door_token.encode(), 0o400),
             DataFile(LAB, (inside / "lab.py").read_bytes()),
             DataFile("/opt/broch/bin/airlock", (inside / "airlock.py").read_bytes(), 0o555),
+            DataFile(f"{SETTINGS}/overrides.json", json.dumps(_OVERRIDES).encode()),
             DataFile(
                 "/etc/jupyter/labconfig/page_config.json",
                 json.dumps({"disabledExtensions": dict.fromkeys(_LAB_OFF, True)}).encode(),
