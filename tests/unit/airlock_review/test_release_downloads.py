@@ -64,6 +64,23 @@ def test_an_expired_ticket_is_gone(place: ReviewWorld, released):
     assert browser.post("/airlock/download", data={"ticket": ticket, "csrf_token": csrf}).status_code == 200
 
 
+def test_a_ticket_of_somebody_else_or_of_nobody_is_gone_and_stays_good_for_its_owner(
+    place: ReviewWorld, released
+):
+    ruth, csrf = place.browser("ruth")
+    robin, others = place.browser("robin")
+    ticket = ruth.post(f"{files_url(released)}/tickets", headers={"X-CSRF-Token": csrf}).json()["ticket"]
+    refused = [
+        robin.post("/airlock/download", data={"ticket": ticket, "csrf_token": others}),
+        ruth.post("/airlock/download", data={"ticket": ticket[:-1] + "!", "csrf_token": csrf}),
+        ruth.post("/airlock/download", data={"ticket": "x" * 43, "csrf_token": csrf}),
+    ]
+    assert [answer.status_code for answer in refused] == [410] * 3
+    assert all("remedy" in answer.text or "again" in answer.text for answer in refused)
+    answer = ruth.post("/airlock/download", data={"ticket": ticket, "csrf_token": csrf})
+    assert (answer.status_code, answer.content) == (200, DATA)
+
+
 def test_the_button_downloads_without_scripts_and_each_time_is_recorded(place: ReviewWorld, released):
     request, file = released
     browser, csrf = place.browser("robin")
