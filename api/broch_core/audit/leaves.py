@@ -72,6 +72,9 @@ def _copied(driver: Any, first: int, end: int) -> Iterator[list[Any]]:
     at = "to_char(r.at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
     query = _QUERY.format(at=at, first=first, end=end)
     rest = b""
+    # Row by row from the index: other joins read and sort all personal texts for every span of a long log.
+    driver.execute("SET LOCAL enable_hashjoin = off")
+    driver.execute("SET LOCAL enable_mergejoin = off")
     with driver.cursor().copy(f"COPY ({query}) TO STDOUT") as copy:
         for block in copy:
             *lines, rest = (rest + bytes(block)).split(b"\n")
