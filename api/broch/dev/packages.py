@@ -5,6 +5,7 @@ As root on Debian or Ubuntu they are installed; anybody else is told the one com
 
 import dataclasses
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -54,12 +55,18 @@ KERNEL_HEADERS = Package(
     "the filter of system calls is checked against its numbers",
     _file("usr/include/asm-generic/unistd.h"),
 )
+USER_MODE_LINUX = Package(
+    "user-mode-linux",
+    "a kernel with control groups is booted to try workspaces in them",
+    # Made for x86 alone; the tests say so elsewhere.
+    lambda: platform.machine() not in {"x86_64", "i686"} or _command("linux.uml")(),
+)
 IPROUTE = Package("iproute2", "the browser tests make a network of their own", _command("ip"))
 
 NEEDS: Mapping[str, tuple[Package, ...]] = {
     "up": (BUBBLEWRAP, CLAMAV),
     "unit": (KERNEL_HEADERS,),
-    "integration": (BUBBLEWRAP, CLAMAV, POSTGRESQL),
+    "integration": (BUBBLEWRAP, CLAMAV, POSTGRESQL, USER_MODE_LINUX),
     "browser": (BUBBLEWRAP, CLAMAV, CHROMIUM, FONTS, IPROUTE),
 }
 """What each purpose wants: a test layer, or `up`."""
