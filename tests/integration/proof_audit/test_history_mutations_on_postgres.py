@@ -9,7 +9,8 @@ import pytest
 
 from broch_core.audit.verification import Verification, VerifyResult, verify_database
 from support.counts import count
-from support.forger import FOUND_ALONE, FOUND_WITH_WHAT_WAS_KEPT, Forger, History, make_history
+from support.forger import Forger, History, make_history
+from support.forgeries import FOUND_ALONE, FOUND_WITH_WHAT_WAS_KEPT
 from support.postgres import cluster
 from support.worlds import make_world
 

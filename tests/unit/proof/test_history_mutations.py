@@ -9,14 +9,12 @@ import pytest
 
 from broch_core.audit.verification import Verification, VerifyResult
 from support.counts import count
-from support.forger import (
+from support.forger import Forger, History, make_history
+from support.forgeries import (
     FOUND_ALONE,
     FOUND_WITH_WHAT_WAS_KEPT,
-    Forger,
-    History,
     cut_to_a_checkpoint,
     fork_with_the_key_in_force,
-    make_history,
 )
 from support.worlds import make_world
 
