@@ -20,6 +20,7 @@ from broch.instance import Instance
 from broch.run_folder import prepare
 from broch.web import make_shell
 from broch_core.audit.log import AuditLog
+from broch_core.ids import new_id, new_principal
 from broch_core.proof import KeyFolder
 from broch_core.settings import Settings
 from broch_core.store.unit import Store
@@ -289,3 +290,13 @@ def visitor_of(surface: Surface, name: str, handle: str) -> Visitor:
 def same_place(answer: Answer) -> str:
     """Return where an answer sends the browser, without its query."""
     return urlsplit(answer.header("location") or "").path
+
+
+def unknown(thing: dict[str, Any]) -> dict[str, Any]:
+    """Return the same thing with ids that nobody has."""
+    return {
+        key: (new_principal() if key == "principal" else new_id())
+        if key.endswith("_id") or key == "principal"
+        else value
+        for key, value in thing.items()
+    }

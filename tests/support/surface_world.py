@@ -29,7 +29,6 @@ from broch_api.internal.credentials import ServiceTokens
 from broch_core.actors import PlatformRole, ProjectRole
 from broch_core.blobs import BlobClass, FolderBlobs
 from broch_core.clock import utc_now
-from broch_core.ids import new_id, new_principal
 from broch_core.lifecycles import AirlockStatus, ProjectStatus, VersionStatus, WorkspaceStatus
 from broch_core.outbox.tables import OutboxEntry
 from broch_core.outbox.worker import OutboxWorker
@@ -394,16 +393,6 @@ def view_ticket(surface: Surface) -> str:
     thing = SimpleNamespace(**surface.things["request"]["in_review"])
     body = ViewTicketNew(sha256=thing.sha256, turn=thing.turn)
     return str(surface.service(ViewDesk).ticket(actor, thing.request_id, thing.file_id, body).ticket)
-
-
-def unknown(thing: dict[str, Any]) -> dict[str, Any]:
-    """Return the same thing with ids that nobody has."""
-    return {
-        key: (new_principal() if key == "principal" else new_id())
-        if key.endswith("_id") or key == "principal"
-        else value
-        for key, value in thing.items()
-    }
 
 
 def _set(store: Store, table: type[Any], id_: str, **values: Any) -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from broch_core.rules import SERVICE_ACTIONS, UNGUARDED
 from broch_core.web.routing import Kind, NamedRoute
-from support.surface import Answer, Surface
+from support.surface import Answer, Surface, unknown
 from support.surface_calls import call, recipe_of, states_of
 from support.surface_matrix import Observed, decided_text, observe, observed_text, sorted_routes
-from support.surface_world import ACTORS, unknown
+from support.surface_world import ACTORS
 
 MATRIX = Path(__file__).parents[3] / "docs" / "matrix.txt"
 Found = dict[NamedRoute, list[Observed]]
