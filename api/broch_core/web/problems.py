@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
@@ -126,11 +127,14 @@ async def _http_error(request: Request, error: Exception) -> Response:
         400: "The request cannot be read",
     }
     title = titles.get(error.status_code, "This request cannot be carried out")
+    detail = str(error.detail)[:300]
+    if error.status_code == NotFound.status and detail == HTTPStatus.NOT_FOUND.phrase:
+        detail = "There is no page at this address."
     problem = Problem(
         type=TYPE_BASE + ("not-found" if error.status_code == NotFound.status else "http"),
         title=title,
         status=error.status_code,
-        detail=str(error.detail)[:300],
+        detail=detail,
     )
     answer = await _answer(request, problem)
     for name, value in (error.headers or {}).items():

@@ -26,6 +26,9 @@
     for (; Number(amount.toFixed(1)) >= 1024 && at + 1 < units.length; at += 1) amount /= 1024;
     return `${amount.toFixed(1)} ${units[at]}`;
   }
+  // On a small screen the navigation scrolls sideways: show where one is.
+  document.querySelector(".rail a[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
   window.broch = Object.freeze({ csrf, toast, size });
 
   document.addEventListener("htmx:configRequest", (event) => {

@@ -1,9 +1,10 @@
 /* Times: the server writes UTC; here they become local, relative or a countdown. The title keeps both. */
 "use strict";
 (() => {
-  const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-  const day = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
-  const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
+  // The pages are English, and a day is written as the server writes it: 7 Nov 2026 can be read in one way only.
+  const full = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
+  const day = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium" });
+  const relative = new Intl.RelativeTimeFormat("en-GB", { numeric: "auto" });
   const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
 
   function ago(seconds) {
