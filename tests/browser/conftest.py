@@ -63,7 +63,7 @@ def sign_in(browser: Browser, broch: RunningBroch) -> Iterator[SignIn]:
             page.set_default_timeout(30_000)
             page.goto(broch.shell)
             page.get_by_role("button", name=name).click()
-            page.get_by_role("heading", level=1).first.wait_for()
+            page.get_by_role("heading", name="Who are you today?").wait_for(state="detached")
             return page
 
         yield enter

@@ -36,7 +36,7 @@ def enter(outside: Rig, broch: RunningBroch) -> Iterator[Callable[[str, str], Pa
             page.set_default_timeout(30_000)
             page.goto(broch.shell)
             page.get_by_role("button", name=PERSON).click()
-            page.get_by_role("heading", level=1).first.wait_for()
+            page.get_by_role("heading", name="Who are you today?").wait_for(state="detached")
             page.goto(f"{broch.shell}/projects/{project_id}")
             page.get_by_role("button", name="Open workspace").or_(
                 page.get_by_role("link", name="Enter workspace")

@@ -71,7 +71,7 @@ def test_no_download_begins_and_only_copying_by_a_persons_own_press_reaches_the_
             page.set_default_timeout(30_000)
             page.goto(broch.shell)
             page.get_by_role("button", name=PERSON).click()
-            page.get_by_role("heading", level=1).first.wait_for()
+            page.get_by_role("heading", name="Who are you today?").wait_for(state="detached")
             page.goto(f"{broch.shell}/projects/{project}")
             page.get_by_role("button", name="Open workspace").or_(
                 page.get_by_role("link", name="Enter workspace")

@@ -73,7 +73,7 @@ def street(
             page, neighbour = context.pages[0], context.new_page()
             page.goto(broch.shell)
             page.get_by_role("button", name=PERSON).click()
-            page.get_by_role("heading", level=1).first.wait_for()
+            page.get_by_role("heading", name="Who are you today?").wait_for(state="detached")
             for one, project_id in ((neighbour, ids[1]), (page, ids[0])):
                 one.goto(f"{broch.shell}/projects/{project_id}")
                 one.get_by_role("button", name="Open workspace").click()
