@@ -112,6 +112,7 @@ def kept(surface: Surface) -> list[object]:
     return [*surface.bytes_kept(), (surface.folder / "keys" / "keys.json").read_bytes()]
 
 
+@pytest.mark.timeout(3600)  # nightly counts
 def test_where_the_record_cannot_be_written_no_route_changes_anything(surface: Surface) -> None:
     engine = surface.service(Store).engine
     failed, tried, unwritten = 0, 0, set()

@@ -6,6 +6,8 @@ import multiprocessing
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 
+import pytest
+
 from support.airlock_model import explore
 from support.counts import count
 
@@ -13,6 +15,7 @@ EXAMPLES = count("released bytes = approved bytes: orders of events", ci=2000, n
 WORKERS = 2
 
 
+@pytest.mark.timeout(3600)  # nightly counts
 def test_released_bytes_are_approved_bytes_in_every_order() -> None:
     with ProcessPoolExecutor(WORKERS, multiprocessing.get_context("spawn")) as pool:
         parts = pool.map(explore, [EXAMPLES // WORKERS] * WORKERS, range(WORKERS))

@@ -190,6 +190,7 @@ def test_a_row_is_not_replaced_past_the_triggers_of_deletion(duty: Duty) -> None
 # many at once
 
 
+@pytest.mark.timeout(3600)  # nightly counts
 def test_fifty_racers_never_make_up_two_decisions(server: Cluster, tmp_path: Path) -> None:
     """Author, members, a past member and one reviewer ten times over, while others set the state; then the twin."""
     with on_postgresql(tmp_path, server) as duty:

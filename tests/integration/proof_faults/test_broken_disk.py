@@ -42,6 +42,7 @@ def fail_at(one: Prepared, folder: Path, after: int, number: int) -> list[str]:
     return acks
 
 
+@pytest.mark.timeout(3600)  # nightly counts
 def test_an_error_of_the_disk_loses_nothing_and_the_next_try_goes_on(
     prepared: dict[str, Prepared], tmp_path: Path
 ) -> None:

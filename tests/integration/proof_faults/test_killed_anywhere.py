@@ -64,6 +64,7 @@ def kill(one: Prepared, folder: Path, after: int | None) -> None:
     assert child.exitcode == -signal.SIGKILL, (one.name, after, child.exitcode)
 
 
+@pytest.mark.timeout(3600)  # nightly counts
 def test_nothing_acknowledged_is_lost_and_everything_happens_once(
     prepared: dict[str, Prepared], tmp_path: Path
 ) -> None:
