@@ -88,12 +88,13 @@ class Worlds:
     """Copies of one folder with requests on every stage: most of an example's time goes where it matters."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="broch-model-"))
+        self.folder = Path()
         self.prepared: dict[Kind, list[Model]] = {}
         self.left: dict[Kind, list[Model]] = {}
         self.here: Crossing | None = None
 
     def prepare(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="broch-model-"))
         here = Crossing(self.folder / "0")
         for kind in KINDS:
             self.prepared[kind] = [self._made(here, *kind) for _ in range(EACH)]
@@ -383,5 +384,6 @@ def explore(examples: int, seed_: int) -> Counter[str]:
         )
     finally:
         worlds.close()
-        shutil.rmtree(worlds.folder)
+        if worlds.prepared:
+            shutil.rmtree(worlds.folder)
     return seen
