@@ -68,6 +68,7 @@ SAID = {
 
 NOT_HERE = {
     "broch up": "what `running` is",
+    "broch airlock certificate 01JD3W7Z --to certificate.json": "takes files whose time is over: test_cli_airlock.py",
     "broch airlock retry 01JD3W7Z": "takes a release that failed: test_cli_releases.py",
 }
 
