@@ -242,9 +242,13 @@ print("HUB", hub("GET", "/hub/api/user"), hub("GET", "/hub/api/users"), hub("GET
 
 def test_the_workspaces_token_reports_its_own_activity_and_nothing_else(opened, place):
     """Even past the narrow way: the token is tried at the hub's own socket."""
-    said = cell(opened, place, """
+    said = cell(
+        opened,
+        place,
+        """
 import os; print("TOKEN", os.environ["JUPYTERHUB_API_TOKEN"])
-""")
+""",
+    )
     token = said.split("TOKEN ")[1].split()[0]
     other = "w" + "b" * 24
 
