@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from broch_core.clock import utc_now
 from support.running import RunningBroch
+from support.sizes import TABLE
 
 from .conftest import SignIn
 from .pages import add_person, add_project
@@ -141,3 +142,8 @@ def test_data_go_from_steward_to_owner_to_project(  # noqa: PLR0915 (one way thr
     noor.get_by_role("link", name="Open project").click()
     expect(noor.get_by_role("table", name="Grants")).to_contain_text("River levels")
     expect(noor.get_by_role("button", name="Open workspace")).to_be_visible()
+
+
+def test_pages_write_sizes_as_the_server_does(sign_in: SignIn) -> None:
+    page = sign_in("Sunniva Rao")
+    assert page.evaluate("counts => counts.map(window.broch.size)", list(TABLE)) == list(TABLE.values())
