@@ -69,14 +69,16 @@ class ControlPlane:
             raise ControlPlaneError("The control plane's plan is for somebody else.")
         return plan
 
-    async def post_event(self, principal: str, event: Event, detail: str) -> None:
-        """Tell what became of a workspace.
+    async def post_event(self, principal: str, event: Event, detail: str, start: str) -> None:
+        """Tell what became of a workspace's start.
 
         Raises:
             ControlPlaneError: it was not taken.
         """
         path = f"/internal/v1/workspaces/{quote(principal, safe='')}/events"
-        status, text = await self._request("POST", path, {"event": event, "detail": detail[:2000]})
+        status, text = await self._request(
+            "POST", path, {"event": event, "detail": detail[:2000], "start": start}
+        )
         if status >= 300:
             raise ControlPlaneError(_reason(text) or f"The event was refused ({status}).")
 

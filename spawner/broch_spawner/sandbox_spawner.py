@@ -55,6 +55,7 @@ class SandboxSpawner(Spawner):  # type: ignore[misc]
         self._while_running: list[asyncio.Task[None]] = []
         self._tail = b""
         self._why = ""
+        self._start = ""
         self._step = "Waiting for the control plane"
 
     @property
@@ -75,10 +76,11 @@ class SandboxSpawner(Spawner):  # type: ignore[misc]
         Raises:
             tornado.web.HTTPError: 409, with a text for the researcher.
         """
-        self._why, self._tail = "", b""
+        self._why, self._tail, self._start = "", b"", ""
         self._step = "Asking the control plane what this workspace may have"
         try:
             plan = await self._control().spawn_plan(self.user.name)
+            self._start = plan.start
             left = self._seconds_left(plan)
             self._step = "Making the sandbox"
             address = await self._launch(plan)
@@ -233,13 +235,13 @@ class SandboxSpawner(Spawner):  # type: ignore[misc]
         self._tell("running", "")
 
     def _tell(self, event: Event, detail: str) -> None:
-        self._keep(self._post(event, detail))
+        self._keep(self._post(event, detail, self._start))
 
-    async def _post(self, event: Event, detail: str) -> None:
+    async def _post(self, event: Event, detail: str, start: str) -> None:
         for pause in (0.0, 1.0, 5.0):
             await asyncio.sleep(pause)
             try:
-                await self._control().post_event(self.user.name, event, detail)
+                await self._control().post_event(self.user.name, event, detail, start)
             except ControlPlaneError as error:
                 self.log.warning(
                     "workspace.event_lost principal=%s event=%s reason=%s", self.user.name, event, error

@@ -72,5 +72,7 @@ class SpawnPlan(BaseModel):
     """Absolute path on the machine of the person's private home in this project (read-write at `/home/researcher`)."""
     deadline_at: datetime
     """UTC. The workspace is stopped then, whatever it does."""
+    start: str = Field(default="", pattern=r"^[0-9a-f]{0,16}$")
+    """Names this start in reports; no secret."""
     door_token: str = Field(repr=False)
     """Bearer token for the airlock door, good for this start only."""

@@ -37,6 +37,12 @@ class WorkspaceEventBody(BaseModel):
 
     event: Reported
     detail: Annotated[str, Field(max_length=2000)] = ""
+    start: Annotated[
+        str,
+        Field(
+            pattern=r"^[0-9a-f]{0,16}$", description="Which start, as its plan says; empty before the plan."
+        ),
+    ] = ""
 
 
 class ShownBody(BaseModel):
@@ -62,7 +68,7 @@ def spawn_plan(principal: Principal, planner: Planner) -> SpawnPlan:
 @router.post("/workspaces/{principal}/events", action=Action.HUB_EVENT, dependencies=[HubOnly])
 def workspace_event(principal: Principal, body: WorkspaceEventBody, reports: Reports) -> Taken:
     """Take a report of the spawner."""
-    return Taken(changed=reports.event(principal, body.event, body.detail))
+    return Taken(changed=reports.event(principal, body.event, body.detail, body.start))
 
 
 @router.post("/workspaces/{principal}/shown", action=Action.HUB_EVENT, dependencies=[HubOnly])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 
+from broch_api.workspaces.reports import start_of
 from broch_api.workspaces.rights import deadline, should_run
 from broch_api.workspaces.rows import find_principal, standing_of
 from broch_core.actions import Action
@@ -85,5 +86,6 @@ class SpawnPlanner:
             mounts=(*data, *shared),
             home=str(self._zones.home(row.project_id, row.person_id)),
             deadline_at=until,
+            start=start_of(token_hash(token)),
             door_token=token,
         )

@@ -49,6 +49,11 @@ def readable(text: str) -> str:
     return f"{first}\n{shown[-(LONGEST_MESSAGE - len(first) - 1) :]}"
 
 
+def start_of(door_token_hash: str) -> str:
+    """Return what names a start in reports: the beginning of the digest of its own random token."""
+    return door_token_hash[:16]
+
+
 class WorkspaceReports:
     """Takes reports of the spawner and of the proxy."""
 
@@ -56,10 +61,10 @@ class WorkspaceReports:
         self._store = store
         self._settings = settings
 
-    def event(self, principal: str, reported: Reported, detail: str) -> bool:
+    def event(self, principal: str, reported: Reported, detail: str, start: str = "") -> bool:
         """Move a workspace by what was reported; return whether that changed anything.
 
-        A report that does not fit the state (it came twice, or late) changes nothing.
+        A report that does not fit the state (it came twice, or late), or is of an earlier start, changes nothing.
 
         Raises:
             NotFound: nobody has this principal.
@@ -69,6 +74,8 @@ class WorkspaceReports:
             row = find_principal(change.session, principal, lock=True)
             if row.status is WorkspaceStatus.STARTING and row.door_token_hash is None:
                 return False  # this start has no plan yet, so the report is of an earlier one
+            if start and row.door_token_hash is not None and start != start_of(row.door_token_hash):
+                return False
             if row.status is WorkspaceStatus.STOPPING and event is WorkspaceEvent.FAIL:
                 event = WorkspaceEvent.GONE  # a start that was cut short by the stop
             if event not in WORKSPACE.events(row.status):

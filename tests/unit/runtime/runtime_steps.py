@@ -26,9 +26,11 @@ def running(plane: Plane) -> str:
     return principal
 
 
-def report(plane: Plane, event: str, detail: str = "") -> dict[str, bool]:
+def report(plane: Plane, event: str, detail: str = "", start: str = "") -> dict[str, bool]:
     path = f"/internal/v1/workspaces/{plane.row().principal}/events"
-    answer = plane.inside.post(path, json={"event": event, "detail": detail}, headers=HUB_HEADERS)
+    answer = plane.inside.post(
+        path, json={"event": event, "detail": detail, "start": start}, headers=HUB_HEADERS
+    )
     assert answer.status_code == 200, answer.text
     return answer.json()  # type: ignore[no-any-return]
 

@@ -215,6 +215,23 @@ def test_a_malformed_report_changes_nothing(plane: Plane, body: dict[str, object
     assert plane.row().status is S.RUNNING
 
 
+def test_a_late_report_of_an_earlier_start_does_not_end_the_next(plane: Plane):
+    def plan() -> str:
+        answer = plane.inside.get(f"/internal/v1/spawn-plans/{opened(plane)}", headers=HUB_HEADERS)
+        return str(answer.json()["start"])
+
+    first = plan()
+    report(plane, "running", start=first)
+    report(plane, "stopped", start=first)
+    second = plan()
+    assert first != second
+    assert report(plane, "running", start=second) == {"changed": True}
+    assert report(plane, "stopped", start=first) == {"changed": False}
+    assert plane.row().status is S.RUNNING
+    assert report(plane, "stopped", start=second) == {"changed": True}
+    assert plane.row().status is S.STOPPED
+
+
 def test_shown_bytes_add_up(plane: Plane):
     principal = running(plane)
     path = f"/internal/v1/workspaces/{principal}/shown"

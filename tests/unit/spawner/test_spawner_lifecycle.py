@@ -18,7 +18,7 @@ class Control:
     def __init__(self, away) -> None:
         self.away, self.tried, self.took = away, 0, []
 
-    async def post_event(self, principal, event, detail):
+    async def post_event(self, principal, event, detail, _start):
         self.tried += 1
         if self.tried <= self.away:
             raise ControlPlaneError("away")
