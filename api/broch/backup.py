@@ -136,8 +136,11 @@ class _Copy:
             if target.exists() and not anew:
                 return
             aside = target.with_name(f".{target.name}.new"[:255])
-            shutil.copy2(source, aside, follow_symlinks=False)
-            aside.replace(target)
+            try:
+                shutil.copy2(source, aside, follow_symlinks=False)
+                aside.replace(target)
+            finally:
+                aside.unlink(missing_ok=True)  # the original may go while it is copied
             self.files += 1
             self.bytes += status.st_size
         else:
