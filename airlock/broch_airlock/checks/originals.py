@@ -27,7 +27,8 @@ from broch_airlock.checks.model import CheckResult, FileUnderCheck, Finding, Ver
 from broch_airlock.checks.pieces import CHECK, AnswerQueue, FindingOf, Findings
 from broch_airlock.checks.policy import Policy
 
-_CHUNK = 1 << 20
+_CHUNK = 8 << 20
+"""Bytes read at a time. Large: whoever hashes must ask for the interpreter after each piece, while others are busy."""
 
 
 @dataclass
@@ -208,7 +209,7 @@ def _follow(case: Case, scan: Pending) -> None:
 
 def _read(case: Case, take: Callable[[memoryview], None]) -> bool:
     """Give all bytes to `take`; False, with a finding, when they cannot be had."""
-    buffer = bytearray(_CHUNK)
+    buffer = bytearray(min(_CHUNK, case.file.size + 1))
     offset = 0
     try:
         while size := os.preadv(_descriptor(case), [buffer], offset):
