@@ -16,21 +16,22 @@ class AuditUnwritable(Exception):
 class AuditWrites:
     """Counts the records written."""
 
-    def __init__(self, fail: int | None) -> None:
+    def __init__(self, fail: int | None, *, every: bool) -> None:
         self.count = 0
         self._fail = fail
+        self._every = every
 
     def __call__(self, _connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         if statement.lower().startswith("insert into audit_record"):
             self.count += 1
-            if self._fail == self.count - 1:
+            if self._every or self._fail == self.count - 1:
                 raise AuditUnwritable
 
 
 @contextmanager
-def audit_failing(engine: Engine, fail: int | None = None) -> Iterator[AuditWrites]:
-    """Let the record number `fail`, counted from 0, fail below all code of ours; None only counts."""
-    writes = AuditWrites(fail)
+def audit_failing(engine: Engine, fail: int | None = None, *, every: bool = False) -> Iterator[AuditWrites]:
+    """Let the record number `fail`, counted from 0, or every one, fail below all code of ours; None only counts."""
+    writes = AuditWrites(fail, every=every)
     event.listen(engine, "before_cursor_execute", writes)
     try:
         yield writes
