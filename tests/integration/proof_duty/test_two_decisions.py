@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import random
 import threading
 from collections.abc import Iterator
@@ -21,6 +23,8 @@ from support.postgres import Cluster
 
 ROUNDS = count("rounds of 50 racers for one approval on PostgreSQL", ci=100, nightly=1000)
 RACERS = 50
+OWNER = "nobody" if os.geteuid() == 0 else getpass.getuser()
+"""Who runs the PostgreSQL of the tests (`support.postgres`), and is its superuser."""
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -133,10 +137,10 @@ POSTGRESQL = [
     "TRUNCATE airlock_decision",
     "TRUNCATE membership CASCADE",
     "SET session_replication_role = replica",
-    "SET ROLE nobody",
-    "SET SESSION AUTHORIZATION nobody",
+    f"SET ROLE {OWNER}",
+    f"SET SESSION AUTHORIZATION {OWNER}",
     "ALTER ROLE broch_app SUPERUSER",
-    "GRANT nobody TO broch_app_login",
+    f"GRANT {OWNER} TO broch_app_login",
     "ALTER TABLE airlock_decision OWNER TO broch_app_login",
     "CREATE SCHEMA x",
     "UPDATE pg_trigger SET tgenabled = 'D'",
