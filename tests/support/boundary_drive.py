@@ -129,7 +129,16 @@ class Visit:
         if not self._page.url.startswith(self._address):
             self._page.goto(self._address, wait_until="commit")
             self._page.locator("iframe").first.wait_for()
-        answer = self._frame().goto(self._base + "own")
+        answer = None
+        for attempt in range(MOST_WAITS):
+            try:
+                answer = self._frame().goto(self._base + "own")
+            except Error as error:  # a probe before may still be on its way elsewhere
+                if "interrupted" not in str(error) or attempt == MOST_WAITS - 1:
+                    raise
+                self._page.wait_for_timeout(LEAVE_MS)
+            else:
+                break
         assert answer is not None
         assert answer.status == 200, "the researcher's own server does not answer"
 

@@ -45,6 +45,8 @@ def folder():
     made = Path(tempfile.mkdtemp(prefix="broch-test-", dir="/tmp"))
     made.chmod(0o711)
     yield made
+    # Folders of sealed datasets are closed to writing, which stops everybody but root.
+    subprocess.run(["chmod", "-R", "u+w", made], check=False)
     shutil.rmtree(made)
 
 
