@@ -68,7 +68,7 @@ class _Watchdog(Generic[W]):
 
     def look(self, watched: Mapping[int, W]) -> float:
         """Look once at each; return the seconds until the next look."""
-        raise NotImplementedError
+        raise NotImplementedError  # memory and disk are looked at each in their own way, below
 
 
 @dataclass(frozen=True)
