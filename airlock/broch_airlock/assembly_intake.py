@@ -8,6 +8,7 @@ from typing import Any
 from broch_airlock.checking.deadlines import DeadlineSweeper
 from broch_airlock.checking.runner import CheckRunner, Scan
 from broch_airlock.checks.model import FileUnderCheck
+from broch_airlock.door.deliveries import DeliveryDesk
 from broch_airlock.door.keeper import DoorKeeper
 from broch_airlock.picker import pages as picker_pages
 from broch_airlock.picker import routes as picker_routes
@@ -20,7 +21,7 @@ from broch_airlock.shelves import Shelves
 from broch_airlock.uploads import routes as upload_routes
 from broch_airlock.uploads.intake import FileIntake
 from broch_airlock.uploads.service import UploadDesk
-from broch_core.blobs import FolderBlobs
+from broch_core.blobs import Blobs
 from broch_core.outbox.worker import Handler
 from broch_core.settings import Settings
 from broch_core.store.unit import Store
@@ -32,8 +33,8 @@ from broch_workspaces.zones import FolderZones
 def make_services(
     store: Store,
     settings: Settings,
-    blobs: FolderBlobs,
-    zones: FolderZones,
+    blobs: Blobs,
+    zones: FolderZones | None,
     scan: Scan,
     on_taken: Callable[[FileUnderCheck], None] = lambda _file: None,
 ) -> dict[type, Any]:
@@ -43,7 +44,7 @@ def make_services(
         store: the database.
         settings: limits and deadlines.
         blobs: where bytes lie; unfinished uploads beside them.
-        zones: the folders of the zones.
+        zones: the folders of the zones, where this machine has them; nobody can pick files from them elsewhere.
         scan: checks all files of one request, such as `check_files` with policy and scanner bound.
         on_taken: told of every file that was taken in, such as `ScanAhead.offer`.
     """
@@ -53,28 +54,37 @@ def make_services(
     uploads = UploadDesk(store, intake, settings)
     runner = CheckRunner(store, shelves, scan, settings)
     uploads.recover()
-    return {
+    services: dict[type, Any] = {
         Store: store,
         Shelves: shelves,
         FileIntake: intake,
         RequestDesk: desk,
         UploadDesk: uploads,
-        ZonePicker: ZonePicker(store, zones, desk, intake),
         DoorKeeper: DoorKeeper(store),
+        DeliveryDesk: DeliveryDesk(store, shelves),
         CheckRunner: runner,
         DeadlineSweeper: DeadlineSweeper(store, runner, settings),
     }
+    if zones is not None:
+        services[ZonePicker] = ZonePicker(store, zones, desk, intake)
+    return services
 
 
-def routers() -> list[Router]:
-    """Return the routes of API and pages."""
-    return [
+def routers(*, zone_folders: bool = True) -> list[Router]:
+    """Return the routes of API and pages.
+
+    Args:
+        zone_folders: this machine has the zones' folders, so people may pick files from them.
+    """
+    found = [
         request_routes.router,
         upload_routes.router,
         picker_routes.router,
         request_pages.router,
         picker_pages.router,
     ]
+    picking = (picker_routes.router, picker_pages.router)
+    return [router for router in found if zone_folders or router not in picking]
 
 
 def nav() -> list[NavItem]:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from sqlmodel import col, select
 
 from broch_airlock.tables import AirlockFile, AirlockRequest, Deletion
 from broch_core import faults
-from broch_core.blobs import BlobClass, FolderBlobs
+from broch_core.blobs import BlobClass, Blobs
 from broch_core.errors import NotFound
 from broch_core.lifecycles import AirlockStatus as Status
 from broch_core.store.unit import Store
@@ -46,7 +46,7 @@ _QUERY = 500
 class Shelves:
     """The bytes of requests by class."""
 
-    def __init__(self, store: Store, blobs: FolderBlobs) -> None:
+    def __init__(self, store: Store, blobs: Blobs) -> None:
         self._store = store
         self.blobs = blobs
         self._locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
@@ -67,17 +67,17 @@ class Shelves:
             NotFound: they are gone.
         """
         for class_ in (BlobClass.DRAFT, BlobClass.HELD):
-            if self.blobs.path(project_id, class_, sha256).exists():
+            if self.blobs.exists(project_id, class_, sha256):
                 return class_
         raise NotFound("The bytes of this file are no longer kept.")
 
-    def path(self, project_id: str, sha256: str) -> Path:
-        """Return the path of bytes that are to be checked.
+    def local(self, project_id: str, sha256: str) -> AbstractContextManager[Path]:
+        """Show bytes that are to be checked as a file, for as long as the context lasts.
 
         Raises:
             NotFound: they are gone.
         """
-        return self.blobs.path(project_id, self.locate(project_id, sha256), sha256)
+        return self.blobs.local(project_id, self.locate(project_id, sha256), sha256)
 
     def shelve(
         self, project_id: str, sha256s: Iterable[str], target: BlobClass, *, missing_ok: bool = False
@@ -89,7 +89,7 @@ class Shelves:
         """
         sources: dict[str, BlobClass] = {}
         for sha256 in sha256s:
-            if not self.blobs.path(project_id, target, sha256).exists():
+            if not self.blobs.exists(project_id, target, sha256):
                 with suppress(NotFound) if missing_ok else nullcontext():
                     sources[sha256] = self.locate(project_id, sha256)
         self.blobs.copy(project_id, sources, target)

@@ -17,28 +17,28 @@ import broch_airlock.assembly_review as review
 import broch_api.assembly_governance as governance
 import broch_api.assembly_runtime as runtime
 from broch import first_start, identity, migrations
-from broch.demo.seed import Seed, is_empty
-from broch.health import SANDBOX_SECONDS, SCANNER_SECONDS, sandbox_part, scanner_part
+from broch.adapters import adapters_of
+from broch.health import packages_part
 from broch.rendering import SandboxRenderer
-from broch.run_folder import web_secret
+from broch.run_folder import given_web_secret, web_secret
 from broch_airlock.checks.ahead import ScanAhead
 from broch_airlock.checks.clamd_config import DEMO, DEMO_NAME, demo_signatures, demo_signatures_at
-from broch_airlock.checks.clamd_process import ClamdSetup, prepare_clamd
+from broch_airlock.checks.clamd_process import ClamdSetup
 from broch_airlock.checks.policy import CLAMD_LARGEST, Policy
-from broch_airlock.checks.sandbox import BubblewrapSandbox
 from broch_airlock.checks.supervisor import check_files
 from broch_airlock.door.app import make_door_app
 from broch_airlock.shelves import Shelves
 from broch_airlock.viewer.app import make_viewer_app
 from broch_api.datasets.verify import VersionVerifier
+from broch_api.freeze.service import FreezeDesk
 from broch_api.home.service import HomeCard
 from broch_api.internal.credentials import ServiceTokens
-from broch_api.status.parts import export_part, remembered
+from broch_api.packages.route_lists import PackageListRegister
+from broch_api.status.parts import PartHealth, export_part
 from broch_core.actors import Actor
 from broch_core.audit.denials import DenialLog
 from broch_core.audit.exports.publisher import LogPublisher
 from broch_core.audit.log import AuditLog
-from broch_core.blobs import FolderBlobs
 from broch_core.clock import utc_now
 from broch_core.outbox.worker import OutboxWorker
 from broch_core.proof import KeyFolder
@@ -48,7 +48,6 @@ from broch_core.store.unit import Store
 from broch_core.web.app import make_app
 from broch_core.web.pages import Pages
 from broch_core.web.sessions import Sessions
-from broch_workspaces.zones import FolderZones
 
 log = structlog.get_logger()
 
@@ -75,47 +74,49 @@ class Instance:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        first_start.set_aside_broken(settings)
-        owner = settings.database_owner_url
-        migrations.upgrade(owner.get_secret_value() if owner else settings.store_url())
+        if settings.on_cluster:
+            # A hook of the chart brings it up to date, as its owner; a rollback does not take it back.
+            migrations.require_current(settings.store_url())
+        else:
+            first_start.set_aside_broken(settings)
+            owner = settings.database_owner_url
+            migrations.upgrade(owner.get_secret_value() if owner else settings.store_url())
         store = Store(make_engine(settings.store_url()))
-        keys = KeyFolder(settings.folder / "keys", settings.log_name)
+        keys = KeyFolder(settings.keys_folder, settings.log_name)
         keys.create(utc_now())
-        sessions = Sessions(store, web_secret(settings.folder / "keys"), settings.session_lifetime)
-        blobs = FolderBlobs(settings.folder / "blobs")
-        blobs.sweep()
-        zones = FolderZones(settings.folder / "zones")
-        zones.sweep()
+        sessions = Sessions(store, _web_secret(settings), settings.session_lifetime)
+        adapters = adapters_of(settings, store)
+        adapters.blobs.sweep()
         self.audit_log = AuditLog(store, keys, settings.log_name)
         policy = Policy(
             max_signature_age=settings.signature_age,
             max_file_bytes=min(settings.airlock_file_bytes, CLAMD_LARGEST),
         )
-        clamd = prepare_clamd(settings.folder / "clamd", settings.run / "clamd")
-        antivirus = clamd.antivirus()
-        sandbox = BubblewrapSandbox()
         self.services: dict[type, Any] = {
             Store: store,
             Settings: settings,
             Sessions: sessions,
             KeyFolder: keys,
             AuditLog: self.audit_log,
-            FolderBlobs: blobs,
-            FolderZones: zones,
             DenialLog: DenialLog(store),
             Policy: policy,
+            **adapters.services,
         }
-        ahead = ScanAhead(policy, antivirus)
-        scan = partial(check_files, policy=policy, antivirus=antivirus, sandbox=sandbox, ahead=ahead)
-        self.services |= intake.make_services(store, settings, blobs, zones, scan, ahead.offer)
+        ahead = ScanAhead(policy, adapters.antivirus)
+        scan = partial(
+            check_files, policy=policy, antivirus=adapters.antivirus, sandbox=adapters.sandbox, ahead=ahead
+        )
+        self.services |= intake.make_services(
+            store, settings, adapters.blobs, adapters.folders, scan, ahead.offer
+        )
         self.services |= review.make_services(
             store,
             self.services[Shelves],
             self.audit_log,
             keys,
-            zones,
+            adapters.zones,
             settings,
-            SandboxRenderer(sandbox),
+            SandboxRenderer(adapters.sandbox),
             policy_digest=policy.digest(),
         )
         self.services |= governance.make_services(store, settings, sessions, home_cards=[self._airlock_cards])
@@ -128,12 +129,13 @@ class Instance:
             settings,
             self.audit_log,
             self.services[DenialLog],
-            zones,
-            tokens=ServiceTokens.load(settings.run),
+            adapters.premises,
+            tokens=adapters.tokens,
+            hub=adapters.hub,
             health=[
-                remembered(partial(scanner_part, antivirus, settings.signature_age), SCANNER_SECONDS),
-                remembered(sandbox_part, SANDBOX_SECONDS),
+                *adapters.health,
                 *([export_part(publisher)] if publisher else []),
+                *([self._packages_part] if settings.packages_url else []),
             ],
         )
         self.services[Pages] = Pages(
@@ -141,7 +143,11 @@ class Instance:
             TEMPLATE_PACKAGES,
             nav=[*governance.nav(), *intake.nav(), *review.nav(self.services), *runtime.nav()],
             banner=BANNER if settings.demo else None,
-            facts={"max_upload_bytes": settings.airlock_file_bytes},
+            notice=lambda signed_in: self.services[FreezeDesk].notice(signed_in=signed_in),
+            facts={
+                "max_upload_bytes": settings.airlock_file_bytes,
+                "zone_folders": not settings.on_cluster,
+            },
         )
         handlers = [
             governance.outbox_handlers(self.services),
@@ -151,12 +157,14 @@ class Instance:
         ]
         self._outbox = OutboxWorker(store, {kind: call for part in handlers for kind, call in part.items()})
         self._reconciler = runtime.make_reconciler(self.services)
+        self._revocations = runtime.make_revocation_watch(self.services)
         verifier: VersionVerifier = self.services[VersionVerifier]
         self._clockwork = Clockwork(
             [
                 *intake.periodic(self.services),
+                *governance.periodic(self.services),
                 lambda: len([verifier.verify_version(id_) for id_ in verifier.due(1)]),
-                partial(refresh_demo_signatures, clamd),
+                *([partial(refresh_demo_signatures, adapters.clamd)] if adapters.clamd else []),
             ]
         )
 
@@ -167,11 +175,17 @@ class Instance:
     def _airlock_cards(self, actor: Actor) -> list[HomeCard]:
         return [HomeCard(action="Open", **card) for card in review.home_cards(self.services, actor)]
 
+    def _packages_part(self) -> PartHealth:
+        return packages_part(self.services[PackageListRegister])
+
     def seed(self) -> None:
         """Fill an empty Broch with the demo, if settings want it."""
-        if self.settings.demo and is_empty(self.services[Store]):
-            first_start.begin(self.settings)
-            Seed(self.services).plant()
+        if self.settings.demo:
+            from broch.demo.seed import Seed, is_empty  # noqa: PLC0415 - images for clusters are made without it
+
+            if is_empty(self.services[Store]):
+                first_start.begin(self.settings)
+                Seed(self.services).plant()
         first_start.done(self.settings)
 
     def apps(self) -> Apps:
@@ -188,21 +202,25 @@ class Instance:
             airlock=make_app(
                 "Broch airlock",
                 "What crosses the boundary of a project: checked, reviewed by two, released with proof.",
-                [*review.routers(), *intake.routers()],
+                [*review.routers(), *intake.routers(zone_folders=not self.settings.on_cluster)],
                 docs_prefix="/api/v1/airlock",
                 **common,
             ),
             viewer=make_viewer_app(self.services),
             internal=runtime.make_internal_app(self.services),
-            door=make_door_app(self.services),
+            door=make_door_app(
+                self.services, self.services[ServiceTokens].gateway if self.settings.on_cluster else None
+            ),
         )
 
     def start(self) -> None:
         """Begin the work in the background."""
-        identity.record_restoration(self.services[Store], self.settings.folder)
+        if not self.settings.on_cluster:
+            identity.record_restoration(self.services[Store], self.settings.folder)
         self.audit_log.start()
         self._outbox.start()
         self._reconciler.start()
+        self._revocations.start()
         self._clockwork.start()
         self._exports.start()
 
@@ -210,10 +228,17 @@ class Instance:
         """Finish what is in hand and end."""
         self._exports.stop()
         self._clockwork.stop()
+        self._revocations.stop()
         self._reconciler.stop()
         self._outbox.stop()
         self.audit_log.stop()
         self.services[Store].engine.dispose()
+
+
+def _web_secret(settings: Settings) -> bytes:
+    return (
+        given_web_secret(settings.secrets_folder) if settings.on_cluster else web_secret(settings.keys_folder)
+    )
 
 
 class Clockwork:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import os
 import secrets
@@ -14,6 +15,7 @@ from broch_core.errors import Conflict
 
 SERVICE_TOKENS = ("hub", "web", "hub-oauth")
 """Tokens that services show each other; one 0600 file each."""
+WEB_SECRET_BYTES = 32
 SOCKET_FOLDERS = ("hub", "door", "clamd", "ws")
 
 
@@ -103,6 +105,18 @@ def prepare(run: Path) -> None:
             file.write(secrets.token_urlsafe(32))
 
 
+def given_web_secret(secrets_folder: Path) -> bytes:
+    """Return the secret that a cluster's administrator gave: at least 32 bytes in base64.
+
+    Raises:
+        ValueError: it is none, or shorter.
+    """
+    secret = base64.b64decode((secrets_folder / "web-secret").read_bytes().strip(), validate=True)
+    if len(secret) < WEB_SECRET_BYTES:
+        raise ValueError(f"the secret 'web-secret' has less than {WEB_SECRET_BYTES} bytes")
+    return secret
+
+
 def web_secret(keys: Path) -> bytes:
     """Return the secret of CSRF tokens and sealed cookies, made at the first call (0600)."""
     path = keys / "web-secret"
@@ -112,7 +126,7 @@ def web_secret(keys: Path) -> bytes:
         fresh.unlink(missing_ok=True)
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(32))
+            file.write(secrets.token_bytes(WEB_SECRET_BYTES))
             file.flush()
             os.fsync(file.fileno())
         fresh.rename(path)

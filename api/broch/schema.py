@@ -9,18 +9,24 @@ import broch_airlock.tables
 import broch_core.audit.tables
 import broch_core.outbox.tables
 import broch_core.tables.datasets
+import broch_core.tables.packages
 import broch_core.tables.people
 import broch_core.tables.projects
+import broch_core.tables.revocations
 import broch_core.tables.workspaces
+import broch_core.tables.zones
 
 _PACKAGES = (
     broch_airlock.tables,
     broch_core.audit.tables,
     broch_core.outbox.tables,
     broch_core.tables.datasets,
+    broch_core.tables.packages,
     broch_core.tables.people,
     broch_core.tables.projects,
+    broch_core.tables.revocations,
     broch_core.tables.workspaces,
+    broch_core.tables.zones,
 )
 
 

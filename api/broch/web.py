@@ -18,6 +18,7 @@ import uvloop
 from broch.instance import Apps, Instance
 from broch.listener import BoundedHttp
 from broch_core.settings import Settings
+from broch_core.tls import keep_renewed, server_context
 from broch_core.web.app import static_files
 from broch_core.web.headers import ShellHeaders, shell_policy
 from broch_core.web.logs import set_up_logs
@@ -27,6 +28,8 @@ App = Callable[[Scope, Any, Any], Awaitable[None]]
 
 log = structlog.get_logger()
 
+SHELL_PORT, INTERNAL_PORT, DOOR_PORT = 8443, 8444, 8445
+"""Ports on a cluster (docs/cluster.md)."""
 AIRLOCK_PREFIXES = ("/airlock", "/api/v1/airlock")
 _UVICORN: dict[str, Any] = {
     "log_config": None,
@@ -47,7 +50,7 @@ class Shell:
         self._apps = apps
         self._static = static_files()
         self._viewer_host = _host(settings.viewer_origin)
-        self._aliases = {f"{name}:{settings.port}".encode() for name in ("127.0.0.1", "localhost")}
+        self._aliases = {name.encode() for name in loopback_hosts(settings)}
         self._home = settings.shell_origin
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
@@ -70,12 +73,22 @@ class Shell:
             await self._apps.control(scope, receive, send)
 
 
+def loopback_hosts(settings: Settings) -> set[str]:
+    """Return the names of this machine that people may type instead of the shell's own; none on a cluster."""
+    return (
+        set() if settings.on_cluster else {f"{name}:{settings.port}" for name in ("127.0.0.1", "localhost")}
+    )
+
+
 def make_shell(apps: Apps, settings: Settings) -> ShellHeaders:
     """Return the whole of what browsers meet, with its headers."""
     hosts = {_host(settings.shell_origin).decode(), _host(settings.viewer_origin).decode()}
-    hosts |= {f"127.0.0.1:{settings.port}", f"localhost:{settings.port}"}
+    hosts |= loopback_hosts(settings)
     return ShellHeaders(
-        Shell(apps, settings), hosts=hosts, policy=shell_policy(settings.hub_origin, settings.viewer_origin)
+        Shell(apps, settings),
+        hosts=hosts,
+        policy=shell_policy(settings.hub_origin, settings.viewer_origin),
+        https=settings.shell_origin.startswith("https://"),
     )
 
 
@@ -86,7 +99,8 @@ def serve() -> None:
     os.umask(0o077)
     instance = Instance(settings)
     try:
-        instance.seed()
+        if not settings.on_cluster:
+            instance.seed()
         apps = instance.apps()
         instance.start()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -96,16 +110,7 @@ def serve() -> None:
 
 
 async def _serve(settings: Settings, apps: Apps) -> None:
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    # Head and body of an answer are two writes: with Nagle's algorithm the second waits 40 ms for the first's ACK.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    listener.bind(("127.0.0.1", settings.port))
-    servers = [
-        (_server(make_shell(apps, settings)), [listener]),
-        (_server(apps.internal), [_unix(settings.run / "control.sock")]),
-        (_server(apps.door), [_unix(settings.run / "door" / "door.sock")]),
-    ]
+    servers = _on_cluster(settings, apps) if settings.on_cluster else _on_one_machine(settings, apps)
 
     def end() -> None:
         for server, _ in servers:
@@ -113,8 +118,50 @@ async def _serve(settings: Settings, apps: Apps) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, end)
-    log.info("web.listening", port=settings.port)
+    log.info("web.listening", port=SHELL_PORT if settings.on_cluster else settings.port)
+    renewals = [
+        asyncio.create_task(_renew(server.config, settings.tls))
+        for server, _ in servers
+        if settings.on_cluster and settings.tls is not None
+    ]
     await asyncio.gather(*(server.serve(sockets=sockets) for server, sockets in servers))
+    for renewal in renewals:
+        renewal.cancel()
+
+
+async def _renew(config: uvicorn.Config, folder: Path) -> None:
+    """Take up renewed certificates while serving."""
+    if not config.loaded:
+        config.load()
+    if config.ssl is not None:
+        await keep_renewed(config.ssl, folder)
+
+
+def _on_one_machine(settings: Settings, apps: Apps) -> list[tuple[_Server, list[socket.socket]]]:
+    return [
+        (make_server(make_shell(apps, settings)), [tcp_listener("127.0.0.1", settings.port)]),
+        (make_server(apps.internal), [_unix(settings.run / "control.sock")]),
+        (make_server(apps.door), [_unix(settings.run / "door" / "door.sock")]),
+    ]
+
+
+def _on_cluster(settings: Settings, apps: Apps) -> list[tuple[_Server, list[socket.socket]]]:
+    """Three ports with TLS: browsers; hub and controller; gateway. Callers of the last two show certificates."""
+    folder = settings.tls
+    if folder is None:
+        raise ValueError("on a cluster nothing is served without TLS")
+    parts = (
+        (make_shell(apps, settings), SHELL_PORT, server_context(folder, clients=False)),
+        (apps.internal, INTERNAL_PORT, server_context(folder, clients=True)),
+        (apps.door, DOOR_PORT, server_context(folder, clients=True)),
+    )
+    return [
+        (
+            make_server(app, ssl_context_factory=lambda *_, context=context: context),
+            [tcp_listener(settings.listen, port)],
+        )
+        for app, port, context in parts
+    ]
 
 
 class _Server(uvicorn.Server):
@@ -126,8 +173,19 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _server(app: Any) -> _Server:
-    return _Server(uvicorn.Config(app, **_UVICORN))
+def make_server(app: Any, **more: Any) -> _Server:
+    """Return the server of an application, with the settings that all of ours have."""
+    return _Server(uvicorn.Config(app, **_UVICORN, **more))
+
+
+def tcp_listener(address: str, port: int) -> socket.socket:
+    """Return a socket that is bound, for a server to listen on."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Head and body of an answer are two writes: with Nagle's algorithm the second waits 40 ms for the first's ACK.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.bind((address, port))
+    return listener
 
 
 def _unix(path: Path) -> socket.socket:

@@ -11,10 +11,11 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from types import TracebackType
+from typing import BinaryIO, Protocol, Self
 
 from broch_core import faults
 from broch_core.errors import NotFound
@@ -34,23 +35,73 @@ class BlobClass(StrEnum):
     RELEASED = "released"
 
 
+class Incoming(Protocol):
+    """Bytes on their way into a store: hashed as they come, nothing visible until `commit`."""
+
+    size: int
+    """Bytes so far."""
+
+    def write(self, data: bytes) -> None:
+        """Take some bytes."""
+
+    def seal(self) -> str:
+        """Do what can be done before a lock is taken; return the SHA-256."""
+
+    def commit(self, class_: BlobClass) -> str:
+        """Make the blob durable in `class_`; return its SHA-256."""
+
+    def __enter__(self) -> Self:
+        """Begin."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave nothing behind that was not committed."""
+
+
 class Blobs(Protocol):
     """A store of blobs; a folder on one machine, S3 on a cluster."""
 
-    def writer(self, project_id: str, limit: int) -> BlobWriter:
+    uploads: Path
+    """Folder of unfinished resumable uploads; they outlive a restart, unlike `temporary`."""
+    temporary: Path
+
+    def writer(self, project_id: str, limit: int) -> Incoming:
         """Open a writer for at most `limit` bytes."""
 
     def open(self, project_id: str, class_: BlobClass, sha256: str) -> BinaryIO:
         """Open a blob for reading from its start."""
 
-    def move(self, project_id: str, sha256: str, source: BlobClass, target: BlobClass) -> None:
-        """Move a blob to another class; done already is done."""
+    def exists(self, project_id: str, class_: BlobClass, sha256: str) -> bool:
+        """Tell whether a blob is in a class."""
+
+    def local(self, project_id: str, class_: BlobClass, sha256: str) -> AbstractContextManager[Path]:
+        """Show a blob as a file of this machine, for as long as the context lasts."""
+
+    def lasting(self, project_id: str, class_: BlobClass, sha256: str) -> Path | None:
+        """Return the file that a blob is, where blobs are files that stay as long as they are needed."""
 
     def copy(self, project_id: str, sources: Mapping[str, BlobClass], target: BlobClass) -> None:
         """Put blobs (SHA-256 -> class) into another class too; done already is done."""
 
+    def adopt(self, path: Path, project_id: str, class_: BlobClass, sha256: str) -> None:
+        """Make a complete, synced file a blob; the caller worked out its SHA-256 and removes the file."""
+
     def delete(self, project_id: str, class_: BlobClass, *sha256s: str) -> None:
         """Delete blobs; done already is done."""
+
+    def sweep(self) -> None:
+        """Remove what dead writers left behind; for the start, before anybody writes."""
+
+
+def require_name(project_id: str, sha256: str) -> None:
+    """Refuse what cannot name a blob.
+
+    Raises:
+        NotFound: one of the parts cannot.
+    """
+    if not _ID.fullmatch(project_id) or not _SHA256.fullmatch(sha256):
+        raise NotFound("There are no such bytes.")
 
 
 class BlobWriter(IncomingBytes):
@@ -93,8 +144,7 @@ class FolderBlobs:
         Raises:
             NotFound: one of the parts cannot name a blob.
         """
-        if not _ID.fullmatch(project_id) or not _SHA256.fullmatch(sha256):
-            raise NotFound("There are no such bytes.")
+        require_name(project_id, sha256)
         return self._root / class_.value / project_id / sha256[:2] / sha256
 
     def writer(self, project_id: str, limit: int) -> BlobWriter:
@@ -112,22 +162,18 @@ class FolderBlobs:
         except FileNotFoundError:
             raise NotFound("The bytes of this file are no longer kept.") from None
 
-    def move(self, project_id: str, sha256: str, source: BlobClass, target: BlobClass) -> None:
-        """Move a blob to another class; done already is done.
+    def exists(self, project_id: str, class_: BlobClass, sha256: str) -> bool:
+        """Tell whether a blob is in a class."""
+        return self.path(project_id, class_, sha256).exists()
 
-        Raises:
-            NotFound: it is in neither class.
-        """
-        origin, goal = self.path(project_id, source, sha256), self.path(project_id, target, sha256)
-        goal.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            origin.rename(goal)
-        except FileNotFoundError:
-            if not goal.exists():
-                raise NotFound("The bytes of this file are no longer kept.") from None
-            return
-        sync_folder(goal.parent)
-        sync_folder(origin.parent)
+    @contextmanager
+    def local(self, project_id: str, class_: BlobClass, sha256: str) -> Iterator[Path]:
+        """Show a blob as the file that it is; whether it is there shows when it is opened."""
+        yield self.path(project_id, class_, sha256)
+
+    def lasting(self, project_id: str, class_: BlobClass, sha256: str) -> Path | None:
+        """Return the file that a blob is."""
+        return self.path(project_id, class_, sha256)
 
     def copy(self, project_id: str, sources: Mapping[str, BlobClass], target: BlobClass) -> None:
         """Put blobs (SHA-256 -> class) into another class too (one inode: blobs never change); done already is done.

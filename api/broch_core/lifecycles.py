@@ -1,4 +1,4 @@
-"""The life cycles of project, dataset version, workspace and airlock request."""
+"""The life cycles of project, dataset version, workspace, list entry and airlock request."""
 
 from __future__ import annotations
 
@@ -101,6 +101,35 @@ WORKSPACE = Lifecycle(
         (WorkspaceStatus.STOPPING, WorkspaceEvent.FAIL, WorkspaceStatus.FAILED),
     ),
 )
+
+
+class AllowanceStatus(StrEnum):
+    """States of what a list may hold: a package, an outside address."""
+
+    PROPOSED = "proposed"
+    ALLOWED = "allowed"
+    DECLINED = "declined"
+    REMOVED = "removed"
+
+
+class AllowanceEvent(StrEnum):
+    """What moves an entry of a list."""
+
+    APPROVE = "approve"
+    DECLINE = "decline"
+    REMOVE = "remove"
+
+
+ALLOWANCE = Lifecycle(
+    "list entry",
+    AllowanceStatus.PROPOSED,
+    (
+        (AllowanceStatus.PROPOSED, AllowanceEvent.APPROVE, AllowanceStatus.ALLOWED),
+        (AllowanceStatus.PROPOSED, AllowanceEvent.DECLINE, AllowanceStatus.DECLINED),
+        (AllowanceStatus.ALLOWED, AllowanceEvent.REMOVE, AllowanceStatus.REMOVED),
+    ),
+)
+"""Whatever ends stays as history: who wants it again proposes a new entry."""
 
 
 class AirlockStatus(StrEnum):

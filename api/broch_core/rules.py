@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from broch_core.actions import Action
-from broch_core.actors import Actor, PlatformRole
+from broch_core.actors import Actor, PlatformRole, ProjectRole
 from broch_core.errors import Denied, NotFound, Unauthenticated
 
 
@@ -35,9 +35,11 @@ class Resource:
     owner_id: str | None = None
     """Information asset owner of a dataset."""
     person_id: str | None = None
-    """Whose workspace, session or ticket it is."""
+    """Whose workspace, session or ticket it is; unset for a workspace that a project's members share."""
+    shared: bool = False
+    """The workspace is the project's, not one person's."""
     author_id: str | None = None
-    """Who wrote an airlock request."""
+    """Who wrote an airlock request, or asked for a package or an outside address."""
     ever_members: frozenset[str] = field(default_factory=frozenset)
     """Everybody who was a member of the project at any time since it began."""
     may_export: bool = False
@@ -122,6 +124,22 @@ def _own_workspace_or_admin(actor: Actor, resource: Resource) -> Decision:
     return allow() if actor.person_id == resource.person_id or actor.has(PlatformRole.ADMIN) else hide()
 
 
+def _enter(actor: Actor, resource: Resource) -> Decision:
+    """A workspace is entered by its person, the shared one by any member."""
+    return _member(actor, resource) if resource.shared else _own_workspace(actor, resource)
+
+
+def _stop_shared(actor: Actor, resource: Resource) -> Decision:
+    """It ends the work of others too."""
+    if actor.has(PlatformRole.ADMIN):
+        return allow()
+    if not actor.is_member(resource.project_id):
+        return hide()
+    if actor.memberships[resource.project_id or ""] is not ProjectRole.LEAD:
+        return deny("Only a lead of the project or a platform admin may stop it for all. You can leave it.")
+    return allow()
+
+
 def _author(actor: Actor, resource: Resource) -> Decision:
     if not actor.is_member(resource.project_id):
         return hide()
@@ -169,6 +187,57 @@ def _overseer(actor: Actor, resource: Resource) -> Decision:
     return hide()
 
 
+def _common_or_member(actor: Actor, resource: Resource) -> Decision:
+    """What all projects may install is no secret; what one project may is its own."""
+    return allow() if resource.project_id is None else _member_or_admin(actor, resource)
+
+
+def _lead_or_admin(actor: Actor, resource: Resource) -> Decision:
+    if actor.has(PlatformRole.ADMIN):
+        return allow()
+    if resource.project_id is None:
+        return deny("Only a platform admin may change what all projects may install.")
+    if not actor.is_member(resource.project_id):
+        return hide()
+    if actor.memberships[resource.project_id] is not ProjectRole.LEAD:
+        return deny("Only a lead of the project may ask for this. Tell the lead what you need, and why.")
+    return allow()
+
+
+def _approve_entry(actor: Actor, resource: Resource) -> Decision:
+    """Who asks never decides: two people have seen everything that came onto a list by a request."""
+    known = _common_or_member(actor, resource)
+    if not known.allowed:
+        return known
+    if not actor.has(PlatformRole.ADMIN):
+        return deny("Only a platform admin may allow this.")
+    if actor.person_id == resource.author_id:
+        return deny("You asked for this yourself: another platform admin has to allow it.")
+    return allow()
+
+
+def _decline_entry(actor: Actor, resource: Resource) -> Decision:
+    known = _common_or_member(actor, resource)
+    if not known.allowed or actor.has(PlatformRole.ADMIN) or actor.person_id == resource.author_id:
+        return known
+    return deny("Only a platform admin, or who asked, may end this request.")
+
+
+def _remove_entry(actor: Actor, resource: Resource) -> Decision:
+    known = _common_or_member(actor, resource)
+    if not known.allowed or actor.has(PlatformRole.ADMIN):
+        return known
+    return deny("Only a platform admin may take this off the list.")
+
+
+def _budget(actor: Actor, resource: Resource) -> Decision:
+    """Nobody decides on what a project of their own may fetch: the person who profits is not the one who allows."""
+    known = _admin_of_project(actor, resource)
+    if known.allowed and (actor.is_member(resource.project_id) or actor.person_id in resource.ever_members):
+        return deny("You are or were a member of this project: another platform admin has to say this.")
+    return known
+
+
 RULES: dict[Action, Rule] = {
     Action.SESSION_READ: _signed_in,
     Action.SESSION_END: _signed_in,
@@ -182,6 +251,8 @@ RULES: dict[Action, Rule] = {
     Action.PROJECT_THAW: _admin_of_project,
     Action.PROJECT_END: _admin_of_project,
     Action.PROJECT_BROWSER_POLICY: _admin_of_project,
+    Action.PROJECT_IDLE_STOP: _admin_of_project,
+    Action.PROJECT_SHARED_WORKSPACE: _admin_of_project,
     Action.MEMBER_ADD: _admin_of_project,
     Action.MEMBER_REMOVE: _admin_of_project,
     Action.DATASET_LIST: _signed_in,
@@ -194,12 +265,30 @@ RULES: dict[Action, Rule] = {
     Action.GRANT_REVOKE: _asset_owner_or_admin,
     Action.EXPORT_GIVE: _asset_owner,
     Action.EXPORT_WITHDRAW: _asset_owner_or_admin,
+    Action.PACKAGE_LIST: _signed_in,
+    Action.PACKAGE_READ: _common_or_member,
+    Action.PACKAGE_ASK: _lead_or_admin,
+    Action.PACKAGE_APPROVE: _approve_entry,
+    Action.PACKAGE_DECLINE: _decline_entry,
+    Action.PACKAGE_REMOVE: _remove_entry,
+    Action.PACKAGE_USE: _member_or_admin,
+    Action.PACKAGE_BUDGET: _budget,
+    Action.RESOURCE_LIST: _member_or_admin,
+    Action.RESOURCE_ASK: _lead_or_admin,
+    Action.RESOURCE_APPROVE: _approve_entry,
+    Action.RESOURCE_DECLINE: _decline_entry,
+    Action.RESOURCE_REMOVE: _remove_entry,
     Action.WORKSPACE_LIST: _signed_in,
     Action.WORKSPACE_READ: _own_workspace_or_admin,
     Action.WORKSPACE_OPEN: _own_workspace,
     Action.WORKSPACE_STOP: _own_workspace_or_admin,
+    Action.SHARED_READ: _member_or_admin,
+    Action.SHARED_OPEN: _member,
+    Action.SHARED_ENTER: _member,
+    Action.SHARED_LEAVE: _member,
+    Action.SHARED_STOP: _stop_shared,
     Action.ZONE_BROWSE: _member,
-    Action.HUB_AUTHORIZE: _own_workspace,
+    Action.HUB_AUTHORIZE: _enter,
     Action.AIRLOCK_LIST: _signed_in,
     Action.AIRLOCK_READ: _read_request,
     Action.AIRLOCK_CREATE: _member,
@@ -216,6 +305,9 @@ RULES: dict[Action, Rule] = {
     Action.AIRLOCK_RECALL: _overseer,
     Action.AIRLOCK_RETRY: _overseer,
     Action.STATUS_READ: _role(PlatformRole.ADMIN, what="Only a platform admin may see how the parts do."),
+    Action.TRE_READ: _signed_in,
+    Action.TRE_FREEZE: _role(PlatformRole.ADMIN, what="Only a platform admin may freeze the TRE."),
+    Action.TRE_UNFREEZE: _role(PlatformRole.ADMIN, what="Only a platform admin may thaw the TRE."),
     Action.AUDIT_READ: _role(PlatformRole.ADMIN, what="Only a platform admin may read the audit log."),
     Action.AUDIT_VERIFY: _role(
         PlatformRole.ADMIN, what="Only a platform admin may verify the audit log here."
@@ -225,11 +317,23 @@ RULES: dict[Action, Rule] = {
 }
 """Actions of persons. Actions of parts of Broch (hub, door) and public ones are guarded by their own credentials."""
 
-UNGUARDED: frozenset[Action] = frozenset({Action.PUBLIC_READ, Action.SESSION_START})
-"""Open to everybody: health, static files, the sign-in page."""
+UNGUARDED: frozenset[Action] = frozenset({Action.PUBLIC_READ, Action.SESSION_START, Action.SESSION_REVOKE})
+"""Open to everybody: health, static files, the sign-in page; ending sessions, which takes the provider's signature."""
 
 SERVICE_ACTIONS: frozenset[Action] = frozenset(
-    {Action.HUB_PLAN, Action.HUB_EVENT, Action.HUB_TOKEN, Action.DOOR_DRAFT, Action.DOOR_READ}
+    {
+        Action.ZONE_PLAN,
+        Action.ZONE_REPORT,
+        Action.PACKAGES_LISTS,
+        Action.PACKAGES_FETCH,
+        Action.PACKAGES_DENIAL,
+        Action.HUB_PLAN,
+        Action.HUB_EVENT,
+        Action.HUB_TOKEN,
+        Action.DOOR_DRAFT,
+        Action.DOOR_READ,
+        Action.DOOR_DELIVERY,
+    }
 )
 """Guarded by a service token, not by a person's rights."""
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlmodel import Session, col, select
+from sqlalchemy import select as sql_select
+from sqlmodel import Session, col, func, select
 
 from broch_core.actors import Actor, PlatformRole
 from broch_core.errors import Conflict, NotFound
 from broch_core.lifecycles import ProjectStatus, VersionStatus
 from broch_core.tables.datasets import Dataset, DatasetVersion, ExportPermission, Grant
 from broch_core.tables.projects import Membership, Project
+from broch_core.tables.revocations import TreFreeze
+
+_FREEZE_KEY = 0x667265657A65
+"""Advisory lock on PostgreSQL ("freeze")."""
 
 
 @dataclass(frozen=True)
@@ -55,23 +60,62 @@ def find_project(session: Session, scope: ProjectScope, project_id: str, *, lock
     return project
 
 
-def require_running(project: Project, now: datetime) -> None:
-    """Raise unless work may go on in the project.
-
-    Raises:
-        Conflict: it is not active, has not begun, or is over.
-    """
+def not_running(project: Project, now: datetime) -> Conflict | None:
+    """Return why no work may go on in a project; nothing while it may."""
     if project.status is not ProjectStatus.ACTIVE:
-        raise Conflict(
+        return Conflict(
             f"The project '{project.name}' is {project.status.value}.",
             remedy="Ask a platform admin to activate it."
             if project.status is ProjectStatus.PLANNED
             else None,
         )
     if not project.starts_on <= now.date() <= project.ends_on:
-        raise Conflict(
+        return Conflict(
             f"The project '{project.name}' runs from {project.starts_on} to {project.ends_on}, not today."
         )
+    return None
+
+
+def require_running(project: Project, now: datetime) -> None:
+    """Raise unless work may go on in the project.
+
+    Raises:
+        Conflict: it is not active, has not begun, or is over.
+    """
+    if (why := not_running(project, now)) is not None:
+        raise why
+
+
+def freeze_in_force(session: Session) -> TreFreeze | None:
+    """Return the freeze of the whole TRE, if there is one."""
+    return session.exec(select(TreFreeze).where(col(TreFreeze.in_force).is_(True))).first()
+
+
+def hold_freeze(session: Session, *, change: bool = False) -> None:
+    """Have it stay as it is, frozen or not, until the transaction ends. Call it before any row is locked.
+
+    A freeze finds the projects that run by one look at the table: one that begins to run after that look, and asked for
+    a freeze before it was written, would run on. So those two wait for each other; rows alone cannot hold that, for the
+    project may not have been there.
+
+    Args:
+        session: of the transaction. On SQLite it is the only writer anyhow.
+        change: this transaction begins or ends a freeze; others only rely on what they find.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        return
+    lock = func.pg_advisory_xact_lock if change else func.pg_advisory_xact_lock_shared
+    session.execute(sql_select(lock(_FREEZE_KEY)))
+
+
+def require_thawed_tre(session: Session) -> None:
+    """Raise while the whole TRE is frozen.
+
+    Raises:
+        Conflict: it is.
+    """
+    if freeze_in_force(session) is not None:
+        raise Conflict("The whole TRE is frozen.", remedy="Ask a platform admin.")
 
 
 def ever_members(session: Session, project_id: str) -> frozenset[str]:

@@ -7,9 +7,9 @@ import os
 import tempfile
 from datetime import timedelta
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -20,6 +20,8 @@ from pydantic_settings import (
 SOCKET_PATH_LONGEST = 107
 """Bytes of a Unix socket path (sun_path less its final NUL, unix(7))."""
 _LONGEST_SOCKET_BELOW_RUN = 40
+_ORIGIN = r"^https://[a-z0-9.-]{1,253}(:[0-9]{1,5})?$"
+_ADDRESS = r"^[A-Za-z0-9.-]{1,253}:[0-9]{1,5}$"
 
 
 def default_folder() -> Path:
@@ -37,6 +39,8 @@ class Settings(BaseSettings):
     )
     file: ClassVar[Path | None] = None
 
+    mode: Literal["embedded", "cluster"] = "embedded"
+    """`embedded`: everything on this machine, for trying Broch. `cluster`: one service of the Helm chart."""
     folder: Path = Field(default_factory=default_folder)
     """Folder of all state (database, blobs, keys). One process at a time owns it."""
     port: int = Field(default=8000, ge=1024, le=65000)
@@ -45,6 +49,71 @@ class Settings(BaseSettings):
     """SQLAlchemy URL. Unset: SQLite in `folder`, which needs no server. `postgresql+psycopg://...` in production."""
     database_owner_url: SecretStr | None = None
     """SQLAlchemy URL of the role that owns the schema, for migrations on PostgreSQL. Unset: the app's own URL."""
+    listen: str = "127.0.0.1"
+    """Address that the web service listens on. Loopback, unless TLS stands before it (`cluster`)."""
+    public_url: str | None = Field(default=None, pattern=_ORIGIN)
+    """Origin of control plane and airlock pages as browsers see it, such as `https://tre.example.org` (`cluster`)."""
+    hub_url: str | None = Field(default=None, pattern=_ORIGIN)
+    """Origin of the hub; each workspace has a name one label below its host (`cluster`)."""
+    viewer_url: str | None = Field(default=None, pattern=_ORIGIN)
+    """Origin of rendered files under review (`cluster`)."""
+    tls: Path | None = None
+    """Folder with `tls.crt`, `tls.key` and `ca.crt` of this component (`cluster`)."""
+    secrets: Path | None = None
+    """Folder with one file for each service token. Unset: those of this run, made by the supervisor."""
+    keys: Path | None = None
+    """Folder of the signing keys. Unset: `keys` in `folder`."""
+    blobs: str | None = Field(default=None, pattern=r"^s3://[a-z0-9.-]{3,63}(/[A-Za-z0-9._/-]{0,200})?$")
+    """Where bytes of airlock requests lie: `s3://BUCKET/PREFIX`. Unset: a folder, which needs no server."""
+    s3_endpoint: str | None = None
+    """Address of the S3 server, for others than AWS. Credentials come from the environment, as boto3 reads them."""
+    s3_ca: Path | None = None
+    """Certificate authority of that server, PEM. Unset: those of the system."""
+    s3_kms_key: str | None = None
+    """Key that S3 encrypts with (SSE-KMS). Unset: the bucket's own default."""
+    hub_api: str | None = None
+    """Address of the hub's API for this service, such as `https://broch-hub:8081` (`cluster`)."""
+    sandboxes: str | None = Field(default=None, pattern=_ADDRESS)
+    """`HOST:PORT` of the broker that makes a throw-away pod for each check. Unset: sandboxes on this machine."""
+    clamd: str | None = Field(default=None, pattern=_ADDRESS)
+    """`HOST:PORT` of the scanner's relay. Unset: a scanner on this machine, by its Unix socket."""
+    clamd_test_signatures: bool = False
+    """The scanner has only signatures of our own (EICAR), of which it tells no date: for tests of an installation."""
+    packages_url: str | None = Field(default=None, pattern=_ORIGIN)
+    """Address of the package route for this service, such as `https://broch-packages:8449`. Unset: there is none."""
+    package_bytes_a_day: int = Field(default=20 << 30, ge=1)
+    """What all workspaces of a project may fetch together in a day, bytes, unless the project says otherwise. 20 GiB."""
+    package_licences: tuple[str, ...] = (
+        "MIT", "MIT-0", "BSD-2-Clause", "BSD-3-Clause", "0BSD", "ISC", "Apache-2.0", "PSF-2.0", "Python-2.0", "Zlib",
+        "Unlicense", "CC0-1.0", "BSL-1.0", "MPL-2.0", "Artistic-2.0", "HPND", "BlueOak-1.0.0", "NCSA", "Unicode-3.0",
+        "GPL-2.0-only", "GPL-2.0-or-later", "GPL-3.0-only", "GPL-3.0-or-later",
+        "LGPL-2.1-only", "LGPL-2.1-or-later", "LGPL-3.0-only", "LGPL-3.0-or-later",
+    )  # fmt: skip
+    """Licences (SPDX ids) of packages that need no reason. Those of the OSI that ask nothing of who only runs them."""
+    oidc_issuer: str | None = Field(default=None, pattern=r"^https://[^\s?#]{3,280}$")
+    """OpenID provider that people sign in with, such as `https://id.example.org/realms/broch` (`cluster`)."""
+    oidc_client_id: str = "broch"
+    """Name of this client at the provider; its secret is the file `oidc` in `secrets`."""
+    oidc_ca: Path | None = None
+    """Certificate authority of the provider, PEM. Unset: those of the system."""
+    oidc_mfa: tuple[str, ...] = ("otp", "hwk", "mfa", "webauthn")
+    """Values of `amr` or `acr`, one of which the provider must state: a second factor was used."""
+    oidc_admin_group: str = "broch-admins"
+    """Group at the provider whose members are platform admins; the other roles have `broch-` groups alike."""
+    dataset_store: dict[str, Any] | None = None
+    """Where zones mount Broch's own dataset store from, a data source as JSON (`docs/cluster.md`); one folder a version."""
+    profiles: tuple[dict[str, Any], ...] = ()
+    """Workspace profiles on a cluster, as JSON: name, title, image, cores, memory, devices, hours. The first is usual."""
+    volumes_id_mapped: bool = False
+    """Volumes for homes and projects support id-mapped mounts: pods then run in user namespaces of their own."""
+    zone_home_bytes: int = Field(default=20 << 30, ge=1 << 20)
+    """Size of a person's home in a zone, bytes. 20 GiB: notebooks and their caches."""
+    zone_project_bytes: int = Field(default=100 << 30, ge=1 << 20)
+    """Size of a zone's shared folder, bytes."""
+    zone_imports_bytes: int = Field(default=20 << 30, ge=1 << 20)
+    """Size of a zone's imports, bytes."""
+    zone_quota: dict[str, Any] = Field(default_factory=dict)
+    """What all workspaces of a project may use together, unless the project says otherwise (`cpu`, `memory_bytes`, ...)."""
     log_name: str = Field(default="broch.localhost/audit", pattern=r"^[a-zA-Z0-9./_-]{1,100}$")
     """Name of the audit log in checkpoints and receipts. Say it once, before the first start: a log keeps its name."""
     audit_export: str | None = None
@@ -57,6 +126,10 @@ class Settings(BaseSettings):
     """How long one sign-in lasts. Half a day: a working day with a margin."""
     workspace_lifetime: timedelta = timedelta(hours=8)
     """Longest run of one workspace before it is stopped. A working day; less when a right ends sooner."""
+    workspace_idle: timedelta = Field(default=timedelta(minutes=60), ge=timedelta(0))
+    """How long nothing may go on in a workspace before it is stopped; 0: for ever. An hour: lunch. Projects may differ."""
+    workspace_idle_warning: timedelta = Field(default=timedelta(minutes=10), ge=timedelta(0))
+    """How long before that its page says so, and saves. Ten minutes: time to come back from the next room."""
     browser_alarm_bytes: int = Field(default=1 << 30, ge=1)
     """Bytes that one start of a workspace may send to browsers before administrators are told. 1 GiB: Lab takes 6 MB."""
     ticket_lifetime: timedelta = timedelta(seconds=60)
@@ -120,17 +193,46 @@ class Settings(BaseSettings):
     @property
     def shell_origin(self) -> str:
         """Origin of control plane and airlock pages."""
-        return f"http://broch.localhost:{self.port}"
+        return self.public_url or f"http://broch.localhost:{self.port}"
 
     @property
     def hub_origin(self) -> str:
         """Origin of the hub; workspaces lie on names below its host."""
-        return f"http://hub.broch.localhost:{self.port + 1}"
+        return self.hub_url or f"http://hub.broch.localhost:{self.port + 1}"
 
     @property
     def viewer_origin(self) -> str:
         """Origin of rendered files under review: without cookies, without scripts, framed by the shell alone."""
-        return f"http://viewer.broch.localhost:{self.port}"
+        return self.viewer_url or f"http://viewer.broch.localhost:{self.port}"
+
+    @property
+    def secrets_folder(self) -> Path:
+        """Folder of the service tokens in force."""
+        return self.secrets or self.run / "secrets"
+
+    @property
+    def keys_folder(self) -> Path:
+        """Folder of the signing keys in force."""
+        return self.keys or self.folder / "keys"
+
+    @property
+    def on_cluster(self) -> bool:
+        """Whether this is a service of the Helm chart."""
+        return self.mode == "cluster"
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        """Refuse half a cluster: what is missing would show late, or as an open door."""
+        if self.mode == "cluster":
+            needed = (
+                "public_url", "hub_url", "viewer_url", "tls", "secrets", "database_url", "blobs",
+                "hub_api", "sandboxes", "clamd", "oidc_issuer", "dataset_store", "profiles",
+            )  # fmt: skip
+            if missing := [name for name in needed if not getattr(self, name)]:
+                raise ValueError(f"mode 'cluster' also needs: {', '.join(missing)}")
+            if self.demo:
+                raise ValueError("mode 'cluster' has no demo: set demo to false")
+        return self
 
     def store_url(self) -> str:
         """Return the SQLAlchemy URL in force."""

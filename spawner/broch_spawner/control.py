@@ -1,20 +1,21 @@
-"""The control plane's internal API, over its unix socket (docs/architecture.md)."""
+"""The control plane's internal API (docs/architecture.md, docs/cluster.md)."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import quote
 
 from pydantic import ValidationError
 
-from broch_spawner import uds
+from broch_spawner.endpoint import AWAY, AnswerTooLong, Endpoint
 from broch_workspaces.plan import SpawnPlan
 
 _LONGEST_ANSWER = 1 << 20
 
-Event = Literal["running", "stopped", "failed"]
+Event = Literal["running", "waiting", "stopped", "failed"]
+"""`waiting`: it still starts, and the detail says what it waits for."""
 
 
 class ControlPlaneError(RuntimeError):
@@ -25,29 +26,28 @@ class ControlPlane:
     """Client of the internal API.
 
     Args:
-        socket: `run/control.sock`.
+        endpoint: where it listens.
         token: bearer token of the hub.
     """
 
-    def __init__(self, socket: Path, token: str) -> None:
-        self._socket = socket
+    def __init__(self, endpoint: Endpoint, token: str) -> None:
+        self._endpoint = endpoint
         self._token = token
 
     async def _request(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
         try:
-            return await uds.call(
-                self._socket,
+            return await self._endpoint.call(
                 method,
                 path,
                 limit=_LONGEST_ANSWER,
                 headers={"Authorization": f"Bearer {self._token}"},
                 json=body,
             )
-        except uds.AWAY as error:
+        except AWAY as error:
             raise ControlPlaneError(
                 "The control plane does not answer. Wait a minute and open the workspace again."
             ) from error
-        except uds.AnswerTooLong as error:
+        except AnswerTooLong as error:
             raise ControlPlaneError("The control plane's answer is too long.") from error
 
     async def spawn_plan(self, principal: str) -> SpawnPlan:
@@ -81,6 +81,44 @@ class ControlPlane:
         )
         if status >= 300:
             raise ControlPlaneError(_reason(text) or f"The event was refused ({status}).")
+
+    async def post_idle(self, principal: str, stop_at: datetime | None, start: str) -> None:
+        """Tell that a workspace is idle and will be stopped at a moment; None: it no longer is.
+
+        Raises:
+            ControlPlaneError: it was not taken.
+        """
+        path = f"/internal/v1/workspaces/{quote(principal, safe='')}/idle"
+        body = {"stop_at": stop_at.isoformat() if stop_at else None, "start": start}
+        status, text = await self._request("POST", path, body)
+        if status >= 300:
+            raise ControlPlaneError(_reason(text) or f"The notice was refused ({status}).")
+
+    async def standing_stays(self, principals: list[str]) -> set[str]:
+        """Ask which stays in shared workspaces go on; 500 at a time at most.
+
+        Raises:
+            ControlPlaneError: there is no answer that is understood.
+        """
+        status, text = await self._request("POST", "/internal/v1/stays/standing", {"principals": principals})
+        try:
+            told = json.loads(text)["principals"] if status == 200 else None
+        except (ValueError, KeyError, TypeError):
+            told = None
+        if not isinstance(told, list):
+            raise ControlPlaneError(_reason(text) or f"The question was refused ({status}).")
+        return {str(one) for one in told}
+
+    async def post_left(self, principal: str) -> None:
+        """Tell that somebody has had no page of a shared workspace open for a while.
+
+        Raises:
+            ControlPlaneError: it was not taken.
+        """
+        path = f"/internal/v1/stays/{quote(principal, safe='')}/left"
+        status, text = await self._request("POST", path, {})
+        if status >= 300:
+            raise ControlPlaneError(_reason(text) or f"The word was refused ({status}).")
 
     async def post_shown(self, principal: str, size: int) -> None:
         """Tell that a workspace showed `size` more bytes in browsers.

@@ -85,12 +85,13 @@ def workspace_policy(host: str, shell: str) -> str:
 
     Args:
         host: the workspace's own host with its port.
-        shell: origin of the page that frames it.
+        shell: origin of the page that frames it; with TLS or without, as the workspace.
     """
+    socket = "wss" if shell.startswith("https:") else "ws"
     return (
         "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
         "img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' data: blob:; "
-        f"connect-src 'self' ws://{host}; worker-src blob:; frame-src 'self' blob: data:; object-src 'none'; "
+        f"connect-src 'self' {socket}://{host}; worker-src blob:; frame-src 'self' blob: data:; object-src 'none'; "
         "manifest-src 'self'; base-uri 'self'; form-action 'self'; "
         f"frame-ancestors 'self' {shell}"
     )
@@ -107,6 +108,8 @@ def own_headers() -> list[Header]:
 
 
 _HOST_ONLY = "__Host-"
+_OURS = "__Host-broch-"
+"""Before the names of the proxy's own cookies: no server behind it sees one or sets one."""
 _RENAMED = "__Host-w-"
 """Before the names of cookies that were not `__Host-` cookies where they were made. Scripts still find `_xsrf` by it: Lab looks
 for the name at a word's beginning."""
@@ -127,7 +130,7 @@ def cookies_to_upstream(value: str) -> str:
     out = []
     for part in value.split(";"):
         name, equals, content = part.strip().partition("=")
-        if equals and name.startswith(_HOST_ONLY):
+        if equals and name.startswith(_HOST_ONLY) and not name.startswith(_OURS):
             out.append(f"{name.removeprefix(_RENAMED)}={content}")
     return "; ".join(out)
 
@@ -149,14 +152,24 @@ def from_workspace(received: Iterable[Header], *, host: str, shell: str, hub: st
     for name, value in received:
         low = name.lower()
         if low == "location":
-            if not location_stays(value, (f"http://{host}", hub)):
+            if not location_stays(value, (f"{urlsplit(hub).scheme}://{host}", hub)):
                 return None
             out.append((name, value))
         elif low == "set-cookie":
-            out.append((name, cookie_to_browser(value)))
+            if not value.strip().startswith(_OURS):
+                out.append((name, cookie_to_browser(value)))
         elif low in PASSED:
             out.append((name, value))
     return [*out, *_ALWAYS, ("Content-Security-Policy", workspace_policy(host, shell))]
+
+
+def size_of_theirs(shown: Iterable[Header]) -> int:
+    """Return how many bytes of an answer's headers a workspace chose: what is shown there is shown as well."""
+    return sum(
+        len(name) + len(value) + 4
+        for name, value in shown
+        if name != "Content-Security-Policy" and (name, value) not in _ALWAYS
+    )
 
 
 def from_hub(received: Iterable[Header], *, shell: str) -> list[Header]:
@@ -182,7 +195,9 @@ def _own_xsrf(headers: Iterable[Header]) -> str | None:
     return next((value for name, _, value in pairs if name == "_xsrf"), None)
 
 
-def to_upstream(received: Iterable[Header], *, remote: str, host: str) -> Iterator[Header]:
+def to_upstream(
+    received: Iterable[Header], *, remote: str, host: str, proto: str = "http"
+) -> Iterator[Header]:
     """Yield the request headers for hub or workspace: nothing of the connection, and forwarding facts of our own."""
     headers = list(received)
     named = {
@@ -202,5 +217,5 @@ def to_upstream(received: Iterable[Header], *, remote: str, host: str) -> Iterat
         elif low not in HOP_BY_HOP | named and low != "forwarded" and not low.startswith("x-forwarded-"):
             yield name, value
     yield "X-Forwarded-For", remote
-    yield "X-Forwarded-Proto", "http"
+    yield "X-Forwarded-Proto", proto
     yield "X-Forwarded-Host", host

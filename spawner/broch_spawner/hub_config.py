@@ -10,7 +10,7 @@ from urllib.parse import quote
 from broch_spawner.login import ControlPlaneAuthenticator
 from broch_spawner.proxy import InProcessProxy
 from broch_spawner.sandbox_spawner import SandboxSpawner
-from broch_spawner.settings import HubSettings
+from broch_spawner.settings import ClusterHubSettings, HubSettings, load_settings
 
 SETTINGS_VARIABLE = "BROCH_HUB_SETTINGS"
 """Environment variable with the path of the settings file."""
@@ -40,10 +40,10 @@ def roles() -> list[dict[str, Any]]:
     ]
 
 
-def _configure_login(c: Any, settings: HubSettings) -> None:
+def _configure_login(c: Any, settings: HubSettings | ClusterHubSettings) -> None:
     c.JupyterHub.authenticator_class = ControlPlaneAuthenticator
     login = c.ControlPlaneAuthenticator
-    login.control_socket = str(settings.run_dir / "control.sock")
+    login.control = settings.control
     login.client_id = "hub"
     login.client_secret = settings.secret("hub-oauth")
     login.authorize_url = f"{settings.shell_origin}/oauth/authorize"
@@ -62,19 +62,72 @@ def _configure_login(c: Any, settings: HubSettings) -> None:
     login.custom_403_message = "There is no workspace for you here. Open one from your project's page."
 
 
-def configure(c: Any, settings: HubSettings) -> None:
+def _configure_proxy(c: Any, settings: HubSettings | ClusterHubSettings) -> None:
+    c.JupyterHub.proxy_class = InProcessProxy
+    proxy = c.InProcessProxy
+    proxy.shell_origin = settings.shell_origin
+    proxy.hub_origin = settings.hub_origin
+    proxy.control = settings.control
+    proxy.control_token = settings.secret("hub")
+    proxy.shown_file = str(settings.hub_dir / "shown.json")
+    if isinstance(settings, ClusterHubSettings):
+        proxy.ip, proxy.port, proxy.tls = "0.0.0.0", settings.proxy_port, str(settings.tls)  # noqa: S104 - policies say who
+    else:
+        proxy.port = settings.hub_port
+
+
+def _configure_spawner(c: Any, settings: HubSettings | ClusterHubSettings) -> None:
+    common = c.PlannedSpawner
+    common.control = settings.control
+    common.control_token = settings.secret("hub")
+    common.default_url = "/lab"
+    common.poll_interval = 5
+    common.http_timeout = 60
+    if isinstance(settings, ClusterHubSettings):
+        from broch_spawner.project_spawner import ProjectSpawner  # noqa: PLC0415 - half a second that only pods need
+
+        c.JupyterHub.spawner_class = ProjectSpawner
+        spawner = c.ProjectSpawner
+        spawner.pods = settings.pods
+        spawner.workspace_api_url = settings.workspace_api_url
+        spawner.start_seconds = settings.start_seconds
+        spawner.node_seconds = settings.node_seconds
+        # Its own clocks come first, with words: JupyterHub's only says that it was long.
+        spawner.start_timeout = settings.start_seconds + settings.node_seconds + 60
+        spawner.queue_seconds = settings.node_seconds
+        if settings.pods.gpu_queue:
+            # As long as a workspace could run at all: after that its plan's time is over.
+            spawner.queue_seconds = settings.pods.longest_seconds
+            spawner.start_timeout += settings.pods.longest_seconds
+            # Starts that wait in the queue count too, and must not keep those away that need no GPU.
+            c.JupyterHub.concurrent_spawn_limit = 0
+        return
+    c.JupyterHub.spawner_class = SandboxSpawner
+    spawner = c.SandboxSpawner
+    spawner.state_dir = os.path.realpath(settings.state_dir)
+    spawner.run_dir = str(settings.run_dir)
+    spawner.start_timeout = 60
+
+
+def configure(c: Any, settings: HubSettings | ClusterHubSettings) -> None:
     """Set everything that is not JupyterHub's default."""
-    hub_dir, run = settings.state_dir / "hub", settings.run_dir
-    for folder in (hub_dir, run / "hub", run / "ws", run / "door"):
+    hub_dir, run = settings.hub_dir, settings.run_dir
+    on_cluster = isinstance(settings, ClusterHubSettings)
+    for folder in (hub_dir, run / "hub", *(() if on_cluster else (run / "ws", run / "door"))):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    socket = "http+unix://" + quote(str(run / "hub" / "hub.sock"), safe="")
 
     hub = c.JupyterHub
-    hub.bind_url = f"http://127.0.0.1:{settings.hub_port}/"
-    hub.hub_bind_url = hub.hub_connect_url = socket
+    hub.hub_bind_url = hub.hub_connect_url = "http+unix://" + quote(str(settings.hub_socket), safe="")
     hub.subdomain_host = settings.hub_origin
     hub.db_url = f"sqlite:///{hub_dir / 'jupyterhub.sqlite'}"
     hub.cookie_secret_file = str(hub_dir / "cookie_secret")
+    if isinstance(settings, ClusterHubSettings):
+        # Where JupyterHub believes its proxy to be; the proxy knows itself where it listens.
+        hub.bind_url = f"{settings.hub_origin}/"
+        hub.db_url = settings.db_url or hub.db_url
+        hub.cookie_secret_file = str(settings.cookie_secret_file or hub.cookie_secret_file)
+    else:
+        hub.bind_url = f"http://127.0.0.1:{settings.hub_port}/"
     # `__Host-` cookies need Secure; browsers accept that from *.localhost without TLS.
     hub.cookie_host_prefix_enabled = True
     hub.tornado_settings = {"cookie_options": {"secure": True}, "slow_spawn_timeout": 2}
@@ -83,30 +136,18 @@ def configure(c: Any, settings: HubSettings) -> None:
     hub.allow_named_servers = False
     hub.shutdown_on_logout = True
     hub.redirect_to_server = False
-    hub.cleanup_servers = True
+    # How often ways to workspaces are looked after, such as those of which a new hub learns late. The table is in this
+    # process, so looking costs nothing.
+    hub.last_activity_interval = 10
+    # Sandboxes are processes of the hub's and end with it; pods go on, and the next hub finds them.
+    hub.cleanup_servers = not on_cluster
     hub.services = [{"name": "web", "api_token": settings.secret("web")}]
     hub.load_roles = roles()
     hub.log_level = "INFO"
-
-    hub.proxy_class = InProcessProxy
-    c.InProcessProxy.port = settings.hub_port
-    c.InProcessProxy.shell_origin = settings.shell_origin
-    c.InProcessProxy.hub_origin = settings.hub_origin
-    c.InProcessProxy.control_socket = str(run / "control.sock")
-    c.InProcessProxy.control_token = settings.secret("hub")
-    c.InProcessProxy.shown_file = str(hub_dir / "shown.json")
-
+    _configure_proxy(c, settings)
     _configure_login(c, settings)
-    hub.spawner_class = SandboxSpawner
-    spawner = c.SandboxSpawner
-    spawner.state_dir = os.path.realpath(settings.state_dir)
-    spawner.run_dir = str(run)
-    spawner.control_token = settings.secret("hub")
-    spawner.default_url = "/lab"
-    spawner.poll_interval = 5
-    spawner.start_timeout = 60
-    spawner.http_timeout = 60
+    _configure_spawner(c, settings)
 
 
 if "get_config" in globals():
-    configure(globals()["get_config"](), HubSettings.load(Path(os.environ[SETTINGS_VARIABLE])))
+    configure(globals()["get_config"](), load_settings(Path(os.environ[SETTINGS_VARIABLE])))

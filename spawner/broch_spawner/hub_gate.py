@@ -1,49 +1,44 @@
-"""The narrow way from a workspace to the hub: the four calls that a single-user server makes, and no others.
+"""The narrow ways to the hub: on one machine a socket for each workspace, on a cluster one TLS listener.
 
-One unix socket per workspace, so what may be called names that workspace only.
+What a workspace's server may ask is in `broch_workspaces.hub_calls`; what the control plane may, is here.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 import aiohttp
 from aiohttp import web
 
-_LONGEST = 64 << 10
-"""Bytes of a body in either direction; the largest there is, a user model, is below 2 kB."""
-_FORWARDED = ("authorization", "content-type", "accept")
+from broch_core.tls import keep_renewed, server_context
+from broch_spawner.idle_watch import SIGNS
+from broch_workspaces.hub_calls import LONGEST_BODY, SENT, SHOWN, allowed, reporter
+
+_WEB = re.compile(
+    r"GET /hub/api/"
+    r"|GET /hub/api/users\?[a-z0-9=&_]{0,100}"
+    r"|(?:GET|POST|DELETE) /hub/api/users/w[a-z0-9]{20,40}"
+    r"|(?:POST|DELETE) /hub/api/users/w[a-z0-9]{20,40}/server"
+)
 
 
-def allowed(method: str, raw_path: str, principal: str) -> bool:
-    """Whether a workspace's server may make this call."""
-    path, _, query = raw_path.partition("?")
-    if method == "POST" and not query:
-        return path in ("/hub/api/oauth2/token", f"/hub/api/users/{principal}/activity")
-    if method == "GET" and path == "/hub/api/user":
-        return not query
-    return method == "GET" and not query and re.fullmatch(r"/hub/api/?", path) is not None
+def web_may(method: str, target: str) -> bool:
+    """Tell whether the control plane may make this call: make and remove users, start, stop and list servers."""
+    return _WEB.fullmatch(f"{method} {target}") is not None
 
 
-class HubGate:
-    """Listens for one workspace and passes on what is allowed.
+class _Narrow:
+    """Listens, and passes on what is allowed to the hub's own socket."""
 
-    Args:
-        hub_socket: the hub's own socket.
-        socket: where to listen.
-        principal: the workspace's hub user.
-    """
-
-    def __init__(self, hub_socket: Path, socket: Path, principal: str) -> None:
+    def __init__(self, hub_socket: Path) -> None:
         self._hub_socket = hub_socket
-        self._socket = socket
-        self._principal = principal
         self._runner: web.ServerRunner | None = None
         self._session: aiohttp.ClientSession | None = None
 
-    async def start(self) -> None:
-        """Listen."""
+    async def _listen(self) -> web.ServerRunner:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.UnixConnector(str(self._hub_socket)),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -51,8 +46,7 @@ class HubGate:
         )
         self._runner = web.ServerRunner(web.Server(self._handle, access_log=None))
         await self._runner.setup()
-        await web.UnixSite(self._runner, str(self._socket)).start()
-        self._socket.chmod(0o600)
+        return self._runner
 
     async def stop(self) -> None:
         """Stop listening."""
@@ -61,17 +55,22 @@ class HubGate:
         if self._session is not None:
             await self._session.close()
 
+    def _refusal(self, request: web.BaseRequest) -> str | None:
+        """Return why a call is not passed on."""
+        raise NotImplementedError
+
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        if not allowed(request.method, request.raw_path, self._principal) or self._session is None:
-            return web.Response(status=403, text="A workspace may not ask the hub for this.\n")
-        if (request.content_length or 0) > _LONGEST:
+        refusal = self._refusal(request)
+        if refusal is not None or self._session is None:
+            return web.Response(status=403, text=f"{refusal}\n")
+        if (request.content_length or 0) > LONGEST_BODY:
             return web.Response(status=413, text="Too long.\n")
         body = b""
         async for chunk in request.content.iter_any():
             body += chunk
-            if len(body) > _LONGEST:
+            if len(body) > LONGEST_BODY:
                 return web.Response(status=413, text="Too long.\n")
-        sent = {name: value for name, value in request.headers.items() if name.lower() in _FORWARDED}
+        sent = {name: value for name, value in request.headers.items() if name.lower() in SENT}
         try:
             async with self._session.request(
                 request.method,
@@ -80,11 +79,82 @@ class HubGate:
                 data=body or None,
                 allow_redirects=False,
             ) as answer:
-                shown = {
-                    name: value
-                    for name, value in answer.headers.items()
-                    if name.lower() in ("content-type", "x-jupyterhub-version")
-                }
+                shown = {name: value for name, value in answer.headers.items() if name.lower() in SHOWN}
+                who = reporter(request.method, request.raw_path)
+                if who is not None and answer.status < 300:
+                    SIGNS.heard(who)
                 return web.Response(status=answer.status, body=await answer.read(), headers=shown)
         except (aiohttp.ClientError, TimeoutError):
             return web.Response(status=503, text="The hub does not answer.\n")
+
+
+class HubGate(_Narrow):
+    """Listens for one workspace on one machine; what may be called names that workspace only.
+
+    Args:
+        hub_socket: the hub's own socket.
+        socket: where to listen.
+        principal: the workspace's hub user.
+    """
+
+    def __init__(self, hub_socket: Path, socket: Path, principal: str) -> None:
+        super().__init__(hub_socket)
+        self._socket = socket
+        self._principal = principal
+
+    async def start(self) -> None:
+        """Listen."""
+        await web.UnixSite(await self._listen(), str(self._socket)).start()
+        self._socket.chmod(0o600)
+
+    def _refusal(self, request: web.BaseRequest) -> str | None:
+        may = allowed(request.method, request.raw_path, self._principal)
+        return None if may else "A workspace may not ask the hub for this."
+
+
+class HubFront(_Narrow):
+    """The hub's API on a cluster: control plane and gateway are known by their certificates, each with its own list.
+
+    Args:
+        hub_socket: the hub's own socket.
+        port: TCP port, all addresses.
+        tls: folder of our certificate and of the authority that signs everybody's.
+        web_name: name in the control plane's certificate.
+        gateway_name: name in the gateway's.
+    """
+
+    def __init__(self, hub_socket: Path, *, port: int, tls: Path, web_name: str, gateway_name: str) -> None:
+        super().__init__(hub_socket)
+        self._port = port
+        self._tls = tls
+        self._web_name = web_name
+        self._gateway_name = gateway_name
+        self._renewal: asyncio.Task[None] | None = None
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+        await super().stop()
+
+    async def start(self) -> None:
+        """Listen."""
+        context = server_context(self._tls, clients=True)
+        self._renewal = asyncio.create_task(keep_renewed(context, self._tls))
+        runner = await self._listen()
+        await web.TCPSite(runner, "0.0.0.0", self._port, ssl_context=context).start()  # noqa: S104 - policies say who
+
+    def _refusal(self, request: web.BaseRequest) -> str | None:
+        names = _names(request)
+        method, target = request.method, request.raw_path
+        if self._web_name in names and web_may(method, target):
+            return None
+        if self._gateway_name in names and allowed(method, target, None):
+            return None
+        return "Your certificate does not allow this call."
+
+
+def _names(request: web.BaseRequest) -> Collection[str]:
+    """Return the DNS names in the certificate that the caller showed."""
+    shown = request.transport and request.transport.get_extra_info("peercert")
+    return [name for kind, name in (shown or {}).get("subjectAltName", ()) if kind == "DNS"]

@@ -14,8 +14,10 @@ HUB_PATHS = (
     "/hub/oauth_callback",
     "/hub/logout",
     "/hub/api/oauth2/authorize",
+    "/hub/health",
 )
-"""All that a browser needs of the hub: signing in. Token page, home, spawn and the rest of the API stay inside."""
+"""All that a browser needs of the hub: signing in. Token page, home, spawn and the rest of the API stay inside. And what
+probes of a cluster ask, which says nothing but that the hub is there."""
 HUB_FOLDERS = ("/hub/static/", "/hub/error/")
 
 _DOWNLOADS = ("files", "nbconvert")
@@ -141,6 +143,18 @@ def _is_framed(request_headers: Mapping[str, str]) -> bool:
     if dest is None:  # a browser without Fetch Metadata, if it wants a page
         return "text/html" not in request_headers.get("accept", "")
     return dest not in _DOCUMENTS - {"iframe"}
+
+
+def may_bring_ticket(request_headers: Mapping[str, str]) -> bool:
+    """Whether a ticket for a shared workspace is taken: from the frame that the sign-in at the hub sends.
+
+    Not from a page of the workspace: the output of a cell is one, and would put who reads it under another's stay.
+    """
+    return (
+        _is_framed(request_headers)
+        and request_headers.get("sec-fetch-mode", "navigate") == "navigate"
+        and request_headers.get("sec-fetch-site") != "same-origin"
+    )
 
 
 def _is_foreign(request_headers: Mapping[str, str], method: str) -> bool:

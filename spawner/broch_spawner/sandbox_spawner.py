@@ -9,26 +9,16 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Coroutine
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jupyterhub.spawner import Spawner
-from tornado import web
 from traitlets import Unicode
 
-from broch_spawner.control import ControlPlane, ControlPlaneError, Event
 from broch_spawner.hub_gate import HubGate
-from broch_spawner.workspace import (
-    HUB_SOCKET,
-    LAB,
-    SETTINGS,
-    PlanRefused,
-    workspace_profile,
-    workspace_quotas,
-)
+from broch_spawner.lab_files import LAB
+from broch_spawner.planned import WAS_STOPPED, PlannedSpawner
+from broch_spawner.workspace import HUB_SOCKET, workspace_profile, workspace_quotas
 from broch_workspaces.plan import SpawnPlan
 from broch_workspaces.sandbox import launch
 from broch_workspaces.sandbox.bounds import Bounds
@@ -36,27 +26,20 @@ from broch_workspaces.sandbox.errors import CgroupUnavailable, SandboxUnavailabl
 
 _TAIL = 64 << 10
 """Bytes of a workspace's output that are kept for error texts."""
-_FROM_HUB = ("JUPYTERHUB_", "JPY_")
 
 
-class SandboxSpawner(Spawner):  # type: ignore[misc]
+class SandboxSpawner(PlannedSpawner):
     """Starts, watches and ends the sandbox of one workspace."""
 
     state_dir = Unicode(help="folder of the installation").tag(config=True)
     run_dir = Unicode(help="folder of sockets and secrets").tag(config=True)
-    control_token = Unicode(help="bearer token for the control plane").tag(config=True)
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._process: subprocess.Popen[bytes] | None = None
         self._gate: HubGate | None = None
         self._bounds: Bounds | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._while_running: list[asyncio.Task[None]] = []
         self._tail = b""
-        self._why = ""
-        self._start = ""
-        self._step = "Waiting for the control plane"
 
     @property
     def _run(self) -> Path:
@@ -67,53 +50,16 @@ class SandboxSpawner(Spawner):  # type: ignore[misc]
         """Folder of this workspace's sockets; the hub's number of the user keeps it short."""
         return self._run / "ws" / str(self.user.id)
 
-    def _control(self) -> ControlPlane:
-        return ControlPlane(self._run / "control.sock", self.control_token)
-
-    async def start(self) -> str:
-        """Ask for the plan, make the sandbox, and return the address of the server in it.
-
-        Raises:
-            tornado.web.HTTPError: 409, with a text for the researcher.
-        """
-        self._why, self._tail, self._start = "", b"", ""
-        self._step = "Asking the control plane what this workspace may have"
-        try:
-            plan = await self._control().spawn_plan(self.user.name)
-            self._start = plan.start
-            left = self._seconds_left(plan)
-            self._step = "Making the sandbox"
-            address = await self._launch(plan)
-        except (
-            ControlPlaneError,
-            PlanRefused,
-            SandboxUnavailable,
-            CgroupUnavailable,
-            ValueError,
-            OSError,
-        ) as error:
-            text = (
-                str(error)
-                if not isinstance(error, OSError)
-                else f"The sandbox could not be made: {error.strerror}."
-            )
-            self.log.warning("workspace.refused principal=%s reason=%s", self.user.name, text)
-            await self._clean_up()
-            self._tell("failed", text)
-            raise web.HTTPError(409, text) from error
-        self._step = "Starting JupyterLab"
-        self._while_running = [self._keep(self._stop_at_deadline(left)), self._keep(self._say_running())]
-        return address
-
-    def _seconds_left(self, plan: SpawnPlan) -> float:
-        if self.name:
-            raise PlanRefused("A project has one workspace per person.")
-        left = (plan.deadline_at - datetime.now(UTC)).total_seconds()
-        if left <= 0:
-            raise PlanRefused("The time for this workspace is over.")
-        return left
+    def _in_words(self, error: Exception) -> str | None:
+        """Return what the researcher is told of an error."""
+        if isinstance(error, OSError):
+            return f"The sandbox could not be made: {error.strerror}."
+        known = isinstance(error, SandboxUnavailable | CgroupUnavailable | ValueError)
+        return str(error) if known else None
 
     async def _launch(self, plan: SpawnPlan) -> str:
+        self._tail = b""
+        self._step = "Making the sandbox"
         own = self._own_dir
         shutil.rmtree(own, ignore_errors=True)
         own.mkdir(mode=0o700, parents=True)
@@ -153,33 +99,19 @@ class SandboxSpawner(Spawner):  # type: ignore[misc]
         return [
             *(sys.executable, "-I", LAB, str(listener)),
             "--ServerApp.sock=/run/lab.sock",
-            "--ServerApp.root_dir=/home/researcher",
-            "--ServerApp.terminado_settings=shell_command=['/bin/bash']",
-            "--FileContentsManager.delete_to_trash=False",
-            "--LabApp.extension_manager=readonly",
-            "--LabApp.news_url=None",
-            f"--LabApp.app_settings_dir={SETTINGS}",
-            "--ServerApp.jpserver_extensions={'jupyter_lsp': False, 'notebook_shim': False}",
-            "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
             *self.get_args(),
         ]
 
     def _environment(self) -> dict[str, str]:
-        environment = {name: value for name, value in self.get_env().items() if name.startswith(_FROM_HUB)}
+        api_url = f"http+unix://{quote(HUB_SOCKET, safe='')}/hub/api"
         # jupyterhub-singleuser listens on a unix socket only when the port is its default.
-        environment["JUPYTERHUB_SERVICE_URL"] = "http://127.0.0.1:8888" + self.server.base_url
-        environment["JUPYTERHUB_API_URL"] = f"http+unix://{quote(HUB_SOCKET, safe='')}/hub/api"
-        environment["JUPYTERHUB_ACTIVITY_URL"] = (
-            environment["JUPYTERHUB_API_URL"] + f"/users/{self.user.name}/activity"
-        )
-        environment["JUPYTERHUB_SINGLEUSER_EXTENSION"] = "1"
-        return environment
+        service_url = "http://127.0.0.1:8888" + self.server.base_url
+        return {**self._hub_environment(api_url), "JUPYTERHUB_SERVICE_URL": service_url}
 
     def _on_excess(self, why: str) -> None:
         # In a watchdog's thread.
         self._why = why
-        if self._process is not None:
-            self._process.kill()
+        self._end_now()
 
     def _watch(self, process: subprocess.Popen[bytes], bounds: Bounds, plan: SpawnPlan) -> None:
         self.log.info(
@@ -220,40 +152,18 @@ class SandboxSpawner(Spawner):  # type: ignore[misc]
             self.log.warning("workspace.died principal=%s status=%d", self.user.name, status)
             self._tell("failed", "The workspace ended unexpectedly.\n" + "\n".join(last))
 
-    async def _stop_at_deadline(self, seconds: float) -> None:
-        # A sleep of days would miss a clock that is set right meanwhile; the plan is asked for at each start anyway.
-        await asyncio.sleep(seconds)
-        self._why = "The time for this workspace is over."
+    def _alive(self) -> bool:
+        """Whether the sandbox is still there."""
+        return self._process is not None and self._process.poll() is None
+
+    def _end_now(self) -> None:
+        """Kill the sandbox."""
         if self._process is not None:
             self._process.kill()
 
-    async def _say_running(self) -> None:
-        while not self.ready:
-            if self._process is None or self._process.poll() is not None:
-                return
-            await asyncio.sleep(0.05)
-        self._tell("running", "")
-
-    def _tell(self, event: Event, detail: str) -> None:
-        self._keep(self._post(event, detail, self._start))
-
-    async def _post(self, event: Event, detail: str, start: str) -> None:
-        for pause in (0.0, 1.0, 5.0):
-            await asyncio.sleep(pause)
-            try:
-                await self._control().post_event(self.user.name, event, detail, start)
-            except ControlPlaneError as error:
-                self.log.warning(
-                    "workspace.event_lost principal=%s event=%s reason=%s", self.user.name, event, error
-                )
-            else:
-                return
-
-    def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+    def _ask_to_end(self) -> bool:
+        """Send the server inside SIGTERM: it interrupts its kernels, and ends them."""
+        return self._process is not None and launch.terminate(self._process)
 
     async def poll(self) -> int | None:
         """Return None while the workspace runs, else its exit status. Never raises."""
@@ -261,7 +171,7 @@ class SandboxSpawner(Spawner):  # type: ignore[misc]
 
     async def stop(self, now: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 (JupyterHub's signature)
         """End the sandbox: everything in it is gone when this returns. Files stay."""
-        self._why = self._why or "The workspace was stopped."
+        self._why = self._why or WAS_STOPPED
         if self._process is not None:
             process = self._process
             process.kill()
@@ -281,20 +191,9 @@ class SandboxSpawner(Spawner):  # type: ignore[misc]
 
     async def _clean_up(self) -> None:
         await asyncio.to_thread(self._release)
-        for task in self._while_running:
-            task.cancel()
-        self._while_running = []
+        self._end_clocks()
         if self._gate is not None:
             with contextlib.suppress(OSError):
                 await self._gate.stop()
             self._gate = None
         shutil.rmtree(self._own_dir, ignore_errors=True)
-
-    async def progress(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield what is being done (JupyterHub's interface)."""
-        said = ""
-        while True:
-            if self._step != said:
-                said = self._step
-                yield {"progress": 50, "message": said}
-            await asyncio.sleep(0.2)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 
+from broch_spawner.lab_files import lab_files
+from broch_spawner.planned import PlanRefused
 from broch_workspaces.plan import Mount, SpawnPlan
 from broch_workspaces.sandbox import runtime
 from broch_workspaces.sandbox.bounds import limits_of, quotas_of
@@ -17,28 +17,8 @@ from broch_workspaces.sandbox.profile import Bind, DataFile, Link, SandboxProfil
 from broch_workspaces.sandbox.watchdog import Quota
 
 HOME = "/home/researcher"
-LAB = "/opt/broch/lab.py"
 HUB_SOCKET = "/run/hub/hub.sock"
 _DATA = re.compile(r"/data/[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_LAB_OFF = (
-    "@jupyterlab/apputils-extension:announcements",
-    "@jupyterlab/filebrowser-extension:download",
-    "@jupyterlab/docmanager-extension:download",
-    "@jupyterlab/extensionmanager-extension",
-    "@jupyterlab/lsp-extension",
-    "@jupyterlab/fileeditor-extension:language-server",
-    "@jupyterlab/notebook-extension:language-server",
-    "@jupyterlab/hub-extension",
-)
-"""Parts of Lab that reach outside, offer what the proxy refuses, or ask for what is not there (language servers, pages
-of the hub). Convenience only: the proxy is the wall."""
-SETTINGS = "/opt/broch/settings"
-_OVERRIDES = {"@jupyterlab/docmanager-extension:plugin": {"autosaveInterval": 30}}
-"""Lab's defaults that are not ours. Seconds between two saves by itself: what an end without warning costs at most."""
-
-
-class PlanRefused(RuntimeError):
-    """The plan asks for something that a workspace never gets."""
 
 
 def _own_folder(source: str, roots: tuple[Path, ...]) -> Path:
@@ -77,30 +57,31 @@ def workspace_profile(
     Raises:
         PlanRefused: the plan asks for more than a workspace may have.
     """
-    inside = resources.files("broch_spawner") / "inside"
     profile = plan.profile
     python = f"{sys.prefix}/bin"
+    # A shared workspace has neither a home nor a door; the spawner asked for neither in its plan.
+    home = None if plan.home is None else _own_folder(plan.home, (state_dir / "zones",))
     return SandboxProfile(
         binds=(
             *runtime.runtime_binds(),
             *(_bind(mount, state_dir) for mount in plan.mounts),
-            Bind(_own_folder(plan.home, (state_dir / "zones",)), HOME, read_only=False),
-            Bind(door_dir, "/run/broch/door"),
+            *(() if home is None else (Bind(home, HOME, read_only=False), Bind(door_dir, "/run/broch/door"))),
             Bind(hub_socket, HUB_SOCKET),
         ),
-        links=(*runtime.system_links(), Link("/run/broch/door.sock", "door/door.sock")),
+        links=(
+            *runtime.system_links(),
+            *(() if home is None else (Link("/run/broch/door.sock", "door/door.sock"),)),
+        ),
         files=(
             *runtime.system_files(),
-            DataFile("/run/broch/token", plan.door_token.encode(), 0o400),
-            DataFile(LAB, (inside / "lab.py").read_bytes()),
-            DataFile("/opt/broch/bin/airlock", (inside / "airlock.py").read_bytes(), 0o555),
-            DataFile(f"{SETTINGS}/overrides.json", json.dumps(_OVERRIDES).encode()),
-            DataFile(
-                "/etc/jupyter/labconfig/page_config.json",
-                json.dumps({"disabledExtensions": dict.fromkeys(_LAB_OFF, True)}).encode(),
-            ),
+            *(() if home is None else (DataFile("/run/broch/token", plan.door_token.encode(), 0o400),)),
+            *(DataFile(file.path, file.data, file.mode) for file in lab_files()),
         ),
-        tmpfs=(Tmpfs("/tmp", profile.tmp_bytes), Tmpfs("/dev/shm", min(profile.tmp_bytes, 1 << 30))),  # noqa: S108 (inside)
+        tmpfs=(
+            Tmpfs("/tmp", profile.tmp_bytes),  # noqa: S108 (inside)
+            Tmpfs("/dev/shm", min(profile.tmp_bytes, 1 << 30)),  # noqa: S108 (inside)
+            *((Tmpfs(HOME, profile.tmp_bytes),) if home is None else ()),
+        ),
         folders=("/data",),
         env={
             **env,
@@ -123,4 +104,6 @@ def workspace_quotas(plan: SpawnPlan) -> tuple[Quota, ...]:
     """Return what the folders that the workspace writes to may hold."""
     shared = (mount.source for mount in plan.mounts if mount.target == "/project" and not mount.read_only)
     project = next(shared, None)
-    return quotas_of(plan.profile, home=Path(plan.home), project=Path(project) if project else None)
+    return quotas_of(
+        plan.profile, home=Path(plan.home) if plan.home else None, project=Path(project) if project else None
+    )

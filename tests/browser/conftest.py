@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
 
 from support.running import RunningBroch, running_broch
 
@@ -31,16 +31,15 @@ def broch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBroch]:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def browser(playwright: Playwright) -> Iterator[Browser]:
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
         pytest.fail("Chromium is not installed. On Debian: apt-get install chromium")
     flags = [*FLAGS, "--no-sandbox"] if os.geteuid() == 0 else FLAGS  # Chromium's own sandbox refuses root
-    with sync_playwright() as playwright:
-        expect.set_options(timeout=20_000)  # the default of 5 s is too short on a machine that others load
-        running = playwright.chromium.launch(executable_path=path, args=flags)
-        yield running
-        running.close()
+    expect.set_options(timeout=20_000)  # the default of 5 s is too short on a machine that others load
+    running = playwright.chromium.launch(executable_path=path, args=flags)
+    yield running
+    running.close()
 
 
 SignIn = Callable[[str], Page]

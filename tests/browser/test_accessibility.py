@@ -52,6 +52,15 @@ class House:
         with client(broch, slug_of(LEAD)) as api:
             body = {"project_id": self.project, "purpose": "Not yet submitted"}
             self.draft = said(api.post("/api/v1/airlock/requests", json=body))["id"]
+        with client(broch, "sunniva") as admin:
+            lock = {"filename": "requirements.txt", "content": "numpy==2.3.5", "why": "For everybody."}
+            said(admin.post("/api/v1/packages/lock-files", json=lock))
+            self.package = said(admin.get("/api/v1/packages"))["items"][0]["id"]
+            address = {"slug": "genes", "url": "https://example.org/g.tsv", "largest": 500, "why": "Names."}
+            said(admin.post(f"/api/v1/projects/{self.project}/resources", json=address))
+        with client(broch, "sunniva") as admin:  # a right that ended is shown on two pages
+            said(admin.post(f"/api/v1/projects/{self.project}/freeze"))
+            said(admin.post(f"/api/v1/projects/{self.project}/thaw"))
         with client(broch, "idris") as owner:
             self.dataset = said(owner.get("/api/v1/datasets"))["items"][-1]["id"]
             self.version = said(owner.get(f"/api/v1/datasets/{self.dataset}"))["versions"][0]["id"]
@@ -64,6 +73,7 @@ class House:
                 "/",
                 "/projects",
                 f"/projects/{self.project}",
+                f"/projects/{self.project}/packages",
                 f"/projects/{self.project}/workspace",
                 "/workspaces",
                 "/datasets",
@@ -84,8 +94,14 @@ class House:
                 f"/projects/{self.project}",
                 "/projects/new",
                 "/people",
+                "/packages",
+                "/packages/new",
+                f"/packages/new?project_id={self.project}",
+                f"/packages/{self.package}",
+                f"/projects/{self.project}/packages",
                 "/audit",
                 "/workspaces",
+                "/status",
             ),
             "Mei Fairweather": (
                 "/datasets/new",

@@ -100,6 +100,10 @@ def test_nothing_gets_out_of_a_page_unaided_through_the_whole_wall(
     found = {wall: observe(outside, wall, enter, LAB_MS) for wall in walls}
     assert arrivals(outside, mark)
     probes = expected()
+    if any(address(*probe) not in found["off"] for probe in probes):
+        # A busy machine is late with one now and then. The controls get another try; what the wall must hold does not.
+        for name, kinds in observe(outside, "off", enter, LAB_MS).items():
+            found["off"].setdefault(name, set()).update(kinds)
     silent = [".".join(probe) for probe in probes if address(*probe) not in found["off"]]
     assert silent == [], "these controls did not arrive, so their probes say nothing"
     if UPDATE:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from pathlib import Path
 
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Error, Page, Route, expect
 
 from broch.demo.import_script import CALIBRATION_SCRIPT, PURPOSE
 from support.running import RunningBroch, client
@@ -66,6 +67,48 @@ def test_a_script_comes_in_and_runs_in_a_workspace_that_runs_already(
     output = lab.locator(".jp-OutputArea-output").filter(has_text="observed")
     expect(output).to_be_visible(timeout=LAB_MS)
     stop_workspace(broch, "Nia Abara")
+
+
+def test_a_file_that_arrives_while_the_list_is_asked_for_is_listed_too(
+    sign_in: SignIn, broch: RunningBroch, tmp_path: Path
+) -> None:
+    add_person(broch, "Yara Quist")
+    add_project(broch, "Two at a time", ["Yara Quist"])
+    for name in ("first.csv", "second.csv"):
+        (tmp_path / name).write_text(f"name\n{name}\n")
+    yara = sign_in("Yara Quist")
+    request_id = new_ingress_draft(yara, broch, "Two at a time", "Two small files")
+    held: list[Route] = []
+    lists = f"**/airlock/requests/{request_id}/files"
+    yara.route(lists, lambda route: route.continue_() if held else held.append(route))
+    file_input(yara).set_input_files(tmp_path / "first.csv")
+    expect(upload_row(yara, "first.csv")).to_contain_text("Arrived")
+    # The list of one file is late: the second has arrived before it is there.
+    late = yara.evaluate("url => fetch(url).then((answer) => answer.text())", held[0].request.url)
+    file_input(yara).set_input_files(tmp_path / "second.csv")
+    expect(upload_row(yara, "second.csv")).to_contain_text("Arrived")
+    with contextlib.suppress(Error):  # the page does not wait for it any more
+        held[0].fulfill(body=late, content_type="text/html")
+    table = yara.get_by_role("table", name="Files of this request")
+    for name in ("first.csv", "second.csv"):
+        expect(table.get_by_text(name)).to_be_visible()
+    expect(yara.locator('input[name="seen"]')).to_have_count(2)
+
+
+def test_a_file_that_was_chosen_before_the_page_could_send_it_is_sent(
+    sign_in: SignIn, broch: RunningBroch, tmp_path: Path
+) -> None:
+    add_person(broch, "Nils Berg")
+    add_project(broch, "Quick hands", ["Nils Berg"])
+    (tmp_path / "early.csv").write_text("name\nearly\n")
+    nils = sign_in("Nils Berg")
+    held: list[Route] = []
+    nils.route("**/static/upload.js*", lambda route: held.append(route))  # noqa: PLW0108 - it wants a function of its own
+    new_ingress_draft(nils, broch, "Quick hands", "One small file")
+    file_input(nils).set_input_files(tmp_path / "early.csv")
+    expect(upload_row(nils, "early.csv")).to_have_count(0)
+    held[0].continue_()
+    expect(upload_row(nils, "early.csv")).to_contain_text("Arrived")
 
 
 def big_file(folder: Path) -> tuple[Path, str]:

@@ -136,21 +136,21 @@ def test_a_freeze_cuts_a_workspace_and_a_thaw_lets_it_start_again(
 def test_lab_runs_a_terminal_and_a_widget_without_complaints_of_our_making(
     sign_in: SignIn, broch: RunningBroch
 ) -> None:
-    person = add_person(broch, "Ines Duarte")
-    project_id = add_project(broch, "Sliding scale", ["Ines Duarte"])
+    person = add_person(broch, "Tove Lindqvist")
+    project_id = add_project(broch, "Sliding scale", ["Tove Lindqvist"])
     cells = (
         "import ipywidgets\nslider = ipywidgets.IntSlider(value=7, min=0, max=10, description='Bins')\nslider",
     )
     put_in_zone(broch, f"{project_id}/home/{person}", "slide.ipynb", notebook(*cells))
-    ines = sign_in("Ines Duarte")
+    tove = sign_in("Tove Lindqvist")
     complaints: list[str] = []
-    ines.on("console", lambda message: message.type == "error" and complaints.append(message.text))
-    ines.on("pageerror", lambda error: complaints.append(str(error)))
-    lab = open_workspace(ines, broch, project_id)
+    tove.on("console", lambda message: message.type == "error" and complaints.append(message.text))
+    tove.on("pageerror", lambda error: complaints.append(str(error)))
+    lab = open_workspace(tove, broch, project_id)
     lab.locator(".jp-LauncherCard").filter(has_text="Terminal").click()
     screen = lab.locator(".jp-Terminal textarea")
     expect(screen).to_be_attached(timeout=LAB_MS)
-    ines.wait_for_timeout(1500)
+    tove.wait_for_timeout(1500)
     screen.press_sequentially("ls /imports > typed.txt")
     screen.press("Enter")
     expect(lab.get_by_role("listitem", name=re.compile("typed.txt"))).to_be_visible(timeout=20_000)
@@ -160,4 +160,4 @@ def test_lab_runs_a_terminal_and_a_widget_without_complaints_of_our_making(
     slider.press("ArrowRight")
     expect(lab.locator(".widget-readout")).to_have_text("8")
     assert complaints == []
-    stop_workspace(broch, "Ines Duarte")
+    stop_workspace(broch, "Tove Lindqvist")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode
@@ -97,7 +97,11 @@ class Visit:
         self._do(probes.script(probes.SCRIPTS, "page", PORTS))
         for name in probes.ANSWERS:
             self._do(probes.through_answer(name, re.sub(r"^https?://[^/]*", "", self._base), PORTS))
-        self._settle(SETTLE_MS)
+        # The browser opens one WebSocket after another: they lead to the same address (RFC 6455, 4.1).
+        self._await_all((name, f"{answer}.answer") for answer in probes.ANSWERS for name in probes.THROUGH)
+        for name in probes.ANSWERS:
+            self._do(probes.away_from_answer(name, PORTS))
+        self._await_all(("location", f"{answer}.answer") for answer in probes.ANSWERS)
         for name, code in probes.LEAVING.items():
             self._own()
             self._do(probes.script({name: code}, "page", PORTS))
@@ -126,15 +130,16 @@ class Visit:
         for other in self._page.context.pages:
             if other is not self._page:
                 other.close()
-        if not self._page.url.startswith(self._address):
-            self._page.goto(self._address, wait_until="commit")
-            self._page.locator("iframe").first.wait_for()
         answer = None
         for attempt in range(MOST_WAITS):
             try:
+                if not self._page.url.startswith(self._address):
+                    self._page.goto(self._address, wait_until="commit")
+                    self._page.locator("iframe").first.wait_for()
                 answer = self._frame().goto(self._base + "own")
-            except Error as error:  # a probe before may still be on its way elsewhere
-                if "interrupted" not in str(error) or attempt == MOST_WAITS - 1:
+            except Error as error:  # a probe before may still be on its way elsewhere, and take all with it
+                on_its_way = "interrupted" in str(error) or "detached" in str(error)
+                if not on_its_way or attempt == MOST_WAITS - 1:
                     raise
                 self._page.wait_for_timeout(LEAVE_MS)
             else:
@@ -162,9 +167,16 @@ class Visit:
     def _await(self, technique: str) -> None:
         """Give a probe its time; where it must arrive, the time that this takes."""
         self._settle(SLOW_MS.get(technique, LEAVE_MS))
-        name = probes.address(technique, "page")
+        self._await_arrival({probes.address(technique, "page")})
+
+    def _await_all(self, tried: Iterable[tuple[str, str]]) -> None:
+        """Give many probes, as technique and place, their time."""
+        self._settle(SETTLE_MS)
+        self._await_arrival({probes.address(*probe) for probe in tried})
+
+    def _await_arrival(self, names: set[str]) -> None:
         for _ in range(MOST_WAITS if self._bare else 0):
-            if name in arrivals(self._rig, self._mark):
+            if names <= arrivals(self._rig, self._mark).keys():
                 break
             self._settle(LEAVE_MS)
 

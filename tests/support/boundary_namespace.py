@@ -127,8 +127,10 @@ async def _internet(log: Log, reader: asyncio.StreamReader, writer: asyncio.Stre
             lines = first.decode("latin-1").split("\r\n")
             host = next((line[5:].strip() for line in lines if line.lower().startswith("host:")), "?")
             log.write("http", host.partition(":")[0].lower())
-            writer.write(_answer(lines[0].split()[1]))
-            await writer.drain()
+            words = lines[0].split(" ")
+            if len(words) == 3:  # else it is no request: TURN comes here too
+                writer.write(_answer(words[1]))
+                await writer.drain()
     writer.close()
 
 

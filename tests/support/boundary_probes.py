@@ -213,13 +213,19 @@ def through_answer(name: str, base: str, ports: Ports) -> str:
     address = ANSWERS[name]
     address = address if address.startswith("/") else base + address
     tries = script({key: SCRIPTS[key] for key in THROUGH}, f"{name}.answer", ports, "f.contentWindow")
-    leave = script({"location": LEAVING["location"]}, f"{name}.answer", ports, "f.contentWindow")
     return (
         f"document.cookie = 'big={'b' * 3900}; path={base}big'; document.cookie = 'bigger={'b' * 3900}; path={base}big';"
         f"document.cookie = 'biggest={'b' * 3900}; path={base}big';"
-        "{ const f = document.createElement('iframe'); f.onload = () => { f.onload = null; "
-        f"{tries}; setTimeout(() => {leave}, 300); }}; f.src = {json.dumps(address)}; document.body.append(f); }}"
+        f"{{ const f = document.createElement('iframe'); (window.answered ??= {{}})[{json.dumps(name)}] = f; "
+        f"f.onload = () => {{ f.onload = null; {tries}; }}; "
+        f"f.src = {json.dumps(address)}; document.body.append(f); }}"
     )
+
+
+def away_from_answer(name: str, ports: Ports) -> str:
+    """Return JavaScript that moves the frame of `through_answer` elsewhere, which ends all that it still tries."""
+    window = f"window.answered[{json.dumps(name)}].contentWindow"
+    return script({"location": LEAVING["location"]}, f"{name}.answer", ports, window)
 
 
 def markup(place: str, techniques: Iterable[str] = MARKUP) -> dict[str, str]:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -42,7 +43,7 @@ class Rig:
     def profile(self, name: str) -> Iterator[BrowserContext]:
         """Run the browser with a fresh profile as a person has it: the private mode of tests does not preconnect."""
         context = self.like.browser_type.launch_persistent_context(
-            self.folder / f"profile {name}",
+            tempfile.mkdtemp(prefix=f"profile {name} ", dir=self.folder),
             executable_path=self.folder / "chromium",
             args=[*self.flags, "--no-sandbox"],
             ignore_default_args=["--disable-background-networking"],  # it would switch preconnect off too

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
-_ACCOUNT = "nobody"
+ACCOUNT = "nobody"
 _names = itertools.count(1)
 
 
@@ -40,7 +40,7 @@ class Cluster:
         return self._url(name)
 
 
-def _folder_of_binaries() -> Path:
+def folder_of_binaries() -> Path:
     found = [
         *sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: -float(p.parts[-3])),
         *(Path(p) for p in (shutil.which("initdb"),) if p),
@@ -60,9 +60,9 @@ def cluster(*, durable: bool = False) -> Iterator[Cluster]:
     Args:
         durable: commits wait for the disk, as in production. Tests of behaviour need not.
     """
-    binaries = _folder_of_binaries()
+    binaries = folder_of_binaries()
     root = os.geteuid() == 0
-    user = pwd.getpwnam(_ACCOUNT) if root else pwd.getpwuid(os.geteuid())
+    user = pwd.getpwnam(ACCOUNT) if root else pwd.getpwuid(os.geteuid())
     with tempfile.TemporaryDirectory(prefix="brochpg-", dir="/tmp") as name:  # socket paths must be short
         folder = Path(name)
         data = folder / "data"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from sqlmodel import select, update
 from broch_airlock.assembly_review import make_services, nav, outbox_handlers, routers
 from broch_airlock.release.overseer import ReleaseOverseer
 from broch_airlock.release.schemas import RecallNew
-from broch_airlock.release.service import Releaser
+from broch_airlock.release.service import Releaser, Zones
 from broch_airlock.requests import pages as request_pages
 from broch_airlock.requests import routes as request_routes
 from broch_airlock.requests.service import RequestDesk
@@ -62,7 +62,9 @@ class PlainRenderer:
 class ReviewWorld:
     """Everything that review and release tests need."""
 
-    def __init__(self, folder: Path, url: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, url: str | None = None, imports: Callable[[Store], Zones] | None = None
+    ) -> None:
         self.world: World = make_world(folder, url)
         self.store = self.world.store
         self.blobs = FolderBlobs(folder / "blobs")
@@ -73,7 +75,7 @@ class ReviewWorld:
             self.shelves,
             self.world.audit_log,
             self.world.keys,
-            self.zones,
+            imports(self.store) if imports else self.zones,
             self.world.settings,
             PlainRenderer(),
             policy_digest=POLICY,

@@ -9,16 +9,20 @@ import re
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+import httpx
 import uvloop
 
 from broch.instance import Instance
 from broch.run_folder import prepare
 from broch.web import make_shell
+from broch_airlock.door.app import make_door_app
+from broch_api.packages.registry import PackageRegistry
 from broch_core.audit.log import AuditLog
 from broch_core.ids import new_id, new_principal
 from broch_core.proof import KeyFolder
@@ -27,12 +31,14 @@ from broch_core.store.unit import Store
 from broch_core.web.guard import COOKIE
 from broch_core.web.routing import Kind
 from broch_core.web.sessions import Sessions
+from support.package_lists import ROUTE, FakeRoute, package, use_registry
 from support.worlds import World
 
 PORT = 8000
 HOST = f"broch.localhost:{PORT}"
 ORIGIN = f"http://{HOST}"
 VIEWER_HOST = f"viewer.{HOST}"
+GATEWAY_TOKEN = "token-of-the-zone-gateway"
 FOLDERS = ("blobs", "datasets", "keys", "zones")
 
 
@@ -154,9 +160,13 @@ class Surface:
     instance: Instance
     world: World
     runner: asyncio.Runner
+    thread: ThreadPoolExecutor
+    """Where the runner runs: a test's own thread may have Playwright's loop in it."""
     shell: Any = None
     internal: Any = None
     door: Any = None
+    gate: Any = None
+    """The door as the zone gateway of a cluster finds it."""
     visitors: dict[str, Visitor] = field(default_factory=dict)
     things: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     """Axis (a kind of thing) -> state -> ids and other values for paths and bodies."""
@@ -166,7 +176,7 @@ class Surface:
         return self.instance.services[kind]
 
     def run(self, coroutine: Any) -> Any:
-        return self.runner.run(coroutine)
+        return self.thread.submit(self.runner.run, coroutine).result()
 
     def ask(
         self,
@@ -254,6 +264,11 @@ def open_surface(folder: Path, **settings: Any) -> Surface:
     prepare(chosen.run)
     instance = Instance(chosen)
     services = instance.services
+    route = FakeRoute()
+    route.add(package("lifelines"))
+    use_registry(
+        services, services[Store], chosen, PackageRegistry(ROUTE, transport=httpx.MockTransport(route))
+    )
     world = World(
         folder, chosen, services[Store], services[Sessions], services[KeyFolder], services[AuditLog]
     )
@@ -264,15 +279,18 @@ def open_surface(folder: Path, **settings: Any) -> Surface:
         instance,
         world,
         asyncio.Runner(loop_factory=uvloop.new_event_loop),
+        ThreadPoolExecutor(max_workers=1, thread_name_prefix="surface"),
         shell=make_shell(apps, chosen),
         internal=apps.internal,
         door=apps.door,
+        gate=make_door_app(services, GATEWAY_TOKEN),
     )
 
 
 def close_surface(surface: Surface) -> None:
     """Let go of everything."""
-    surface.runner.close()
+    surface.thread.submit(surface.runner.close).result()
+    surface.thread.shutdown()
     surface.service(Store).engine.dispose()
     if not surface.settings.run.is_relative_to(surface.folder):
         shutil.rmtree(surface.settings.run, ignore_errors=True)

@@ -40,6 +40,10 @@ from broch_core.web.sessions import token_hash
 from broch_workspaces.zones import FolderZones
 from support.reviews import ReviewWorld
 from support.surface import Surface, Visitor, open_surface, visitor_of
+from support.surface_lists import add_lists
+from support.surface_recipes import OAUTH
+from support.surface_shared import add_shared
+from support.surface_zones import add_deliveries
 
 PEOPLE = {
     "author": "ruth",
@@ -54,15 +58,6 @@ PEOPLE = {
 """Column of the matrix -> handle. `exmember` is a reviewer who was a member of the project until yesterday."""
 ACTORS = ("nobody", *PEOPLE, "hub", "door")
 DOOR_TOKEN = "door-token-of-ruth"
-OAUTH = {
-    "client_id": "hub",
-    "redirect_uri": "http://hub.broch.localhost:8001/hub/oauth_callback",
-    "response_type": "code",
-    "state": "s",
-    "code_challenge": "A" * 43,
-    "code_challenge_method": "S256",
-}
-"""Parameters with which the hub sends a browser to sign in."""
 
 
 def make_surface(folder: Path) -> Surface:
@@ -95,6 +90,9 @@ def make_surface(folder: Path) -> Surface:
     _workspaces(surface)
     _requests(surface, beta)
     _others(surface, beta)
+    add_deliveries(surface)
+    add_lists(surface, beta)
+    add_shared(surface)
     world.audit_log.sequence()
     with world.store.read() as session:
         record = session.connection().exec_driver_sql("SELECT id FROM audit_record LIMIT 1").scalar_one()
@@ -342,8 +340,7 @@ def _uploads(surface: Surface) -> None:
     desk, world = surface.service(UploadDesk), surface.world
     draft = surface.things["ingress"]["draft"]
     found = surface.things["upload"] = {}
-    egress = surface.things["request"]["draft"]
-    surface.things["draft"] = {"": {"draft_id": egress["request_id"]}}
+    surface.things["draft"] = {"": {"draft_id": surface.things["request"]["draft"]["request_id"]}}
     for state in ("open", "expired"):
         name = base64.b64encode(f"{state}.bin".encode()).decode()
         upload = desk.create(world.actor("ruth"), draft["request_id"], 4, f"filename {name}")
@@ -379,9 +376,8 @@ def _others(surface: Surface, beta: Project) -> None:
             update(LoginCode).where(col(LoginCode.redeemed_at).is_not(None)).values(redeemed_at=later)
         )
     surface.things["code"] = {"": {"form": form, "secret": secret, "access": access.token}}
-    zones = surface.service(FolderZones)
     for project in (surface.world.project, beta):
-        (zones.project(project.id) / "results.csv").write_bytes(b"a\n1\n")
+        (surface.service(FolderZones).project(project.id) / "results.csv").write_bytes(b"a\n1\n")
     surface.things["zone"] = {"": {"project_id": surface.world.project.id}}
 
 

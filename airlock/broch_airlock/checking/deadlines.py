@@ -8,7 +8,8 @@ from sqlmodel import col, select
 from broch_airlock.checking.outcome import MESSAGES
 from broch_airlock.checking.runner import CheckRunner, begin_checks
 from broch_airlock.checks.model import Verdict
-from broch_airlock.facts import audit_move, find_request
+from broch_airlock.facts import audit_move, files_of, find_request
+from broch_airlock.release.given_up import give_up, why_not
 from broch_airlock.tables import AirlockRequest
 from broch_core.actors import SYSTEM
 from broch_core.clock import utc_now
@@ -49,18 +50,21 @@ class DeadlineSweeper:
                 continue  # it moved on at this moment
             moved += 1
             log.error("airlock.late", request=request_id, status=str(status))
+        give_up(self._store)
         return moved
 
     def _end(self, request_id: str, status: AirlockStatus) -> None:
         if status is AirlockStatus.RELEASING:
             with self._store.write() as change:
                 request = find_request(change.session, EVERYTHING, request_id, lock=True)
+                why = why_not(change.session, request, files_of(change.session, request_id))
+                said = ("The release did not end in time.", why, "An administrator can try it again.")
                 change.advance(
                     AIRLOCK,
                     request,
                     AirlockEvent.FAIL,
                     check_deadline=None,
-                    message="The release did not end in time. An administrator can try it again.",
+                    message=" ".join(filter(None, said)),
                 )
                 audit_move(change, SYSTEM, RELEASE_LATE, request)
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,22 +101,23 @@ class CheckRunner:
 
     def _look(self, job: _Job) -> list[list[CheckResult]]:
         project_id = job.request.project_id
-        try:
-            cases = [
-                FileUnderCheck(
-                    name=file.name,
-                    size=file.size,
-                    sha256=file.sha256,
-                    path=self._shelves.path(project_id, file.sha256),
-                    direction=CheckDirection(job.request.direction.value),
-                    project_id=project_id,
-                )
-                for file in job.files
-            ]
-        except NotFound:
-            log.exception("airlock.bytes_missing", request=job.request.id)
-            return [[] for _ in job.files]
-        return self._scan(cases)
+        with ExitStack() as shown:
+            try:
+                cases = [
+                    FileUnderCheck(
+                        name=file.name,
+                        size=file.size,
+                        sha256=file.sha256,
+                        path=shown.enter_context(self._shelves.local(project_id, file.sha256)),
+                        direction=CheckDirection(job.request.direction.value),
+                        project_id=project_id,
+                    )
+                    for file in job.files
+                ]
+            except NotFound:
+                log.exception("airlock.bytes_missing", request=job.request.id)
+                return [[] for _ in job.files]
+            return self._scan(cases)
 
     def _settle(self, job: _Job, results: list[list[CheckResult]]) -> None:
         verdicts = [worst(answer.verdict for answer in answers) for answers in results]

@@ -5,9 +5,9 @@ One connection for each piece; nothing is shared between threads.
 
 from __future__ import annotations
 
-import contextlib
 import re
 import socket
+import ssl
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,16 +17,21 @@ from typing import Protocol, runtime_checkable
 
 import clamd
 
+from broch_airlock.checks.clamd_connection import (
+    Address,
+    Connection,
+    RelayAddress,
+    UnixAddress,
+    break_off,
+)
 from broch_airlock.checks.model import Verdict, display
 
 _VERSION = re.compile(r"ClamAV (?P<engine>[^/\s]+)(/(?P<signatures>\d+)/(?P<date>.+))?")
 _DATE_FORMAT = "%a %b %d %H:%M:%S %Y"
 _CLOCK_SKEW = timedelta(days=1)
 _NOT_LOOKED_AT = ("Heuristics.Limits.", "Heuristics.Encrypted.")
-_CONNECT_SECONDS = 5.0
-_COMMAND_SECONDS = 4.0
-"""PING takes no time; a clamd that hangs must not keep /readyz waiting."""
 _LONGEST_REPLY = 4096
+TEST_SIGNATURES = "of our own, for tests"
 NOT_BY_DESCRIPTOR = "clamd-descriptor"
 """Rule of the answer when clamd could not read an open file that it was handed; its bytes can be sent instead."""
 _REPLY = re.compile(r"(?:stream|fd\[\d+\]): (?P<answer>.*)", re.DOTALL)
@@ -97,35 +102,6 @@ class LocalAntivirus(Antivirus, Protocol):
         """Begin to scan the whole of an open file, which must not change; `NOT_BY_DESCRIPTOR` when it cannot."""
 
 
-class _Connection(clamd.ClamdUnixSocket):  # type: ignore[misc]  # the package has no types
-    """The package's connection, with time-outs that begin before connecting and replies read by one rule."""
-
-    def _init_socket(self) -> None:
-        self.clamd_socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            # The package connects before it sets a time-out: with a full backlog it waits for ever.
-            self.clamd_socket.settimeout(_CONNECT_SECONDS)
-            self.clamd_socket.connect(self.unix_socket)
-            self.clamd_socket.settimeout(self.timeout)
-        except OSError as error:
-            self.clamd_socket.close()
-            raise clamd.ConnectionError(f"clamd does not answer: {error}") from None
-
-    def begin(self, command: str) -> socket.socket:
-        """Open a connection and begin a command on it."""
-        self._init_socket()
-        stream: socket.socket = self.clamd_socket
-        stream.sendall(f"z{command}\0".encode())
-        return stream
-
-    def ask(self, command: str) -> str:
-        """Return the answer to a one-line command."""
-        try:
-            return str(self._basic_command(command))
-        except (OSError, clamd.ClamdError, UnicodeDecodeError) as error:
-            raise clamd.ConnectionError(f"clamd does not answer {command}: {error}") from None
-
-
 def interpret(reply: bytes) -> ScanResult:
     """Return what a reply to INSTREAM or FILDES means (clamd(8)); anything not understood is `error`."""
     text = reply.rstrip(b"\0\n").decode("utf-8", "backslashreplace")
@@ -151,17 +127,17 @@ class _Command:
     """One command whose answer is awaited. All problems become the result; nothing is raised after the start.
 
     Args:
-        path: socket of clamd.
+        address: of clamd.
         command: of clamd(8).
         seconds: longest wait for a step, and for the answer.
     """
 
-    def __init__(self, path: Path, command: str, seconds: float) -> None:
+    def __init__(self, address: Address, command: str, seconds: float) -> None:
         self._seconds = seconds
         self._failed: ScanResult | None = None
         self._stream: socket.socket | None = None
         try:
-            self._stream = _Connection(path=str(path), timeout=seconds).begin(command)
+            self._stream = Connection(address, seconds).begin(command)
         except (OSError, clamd.ClamdError) as error:
             self._failed = ScanResult(Verdict.ERROR, "clamd-unreachable", display(str(error)))
 
@@ -199,8 +175,7 @@ class _Command:
         """Stop waiting, from another thread: the answer is `error` unless it is there already."""
         stream = self._stream
         if stream is not None:
-            with contextlib.suppress(OSError):
-                stream.shutdown(socket.SHUT_RDWR)
+            break_off(stream)
 
     def abort(self) -> None:
         """Close the connection."""
@@ -213,13 +188,13 @@ class ClamdScan(_Command):
     """One INSTREAM.
 
     Args:
-        path: socket of clamd.
+        address: of clamd.
         most_bytes: own limit; one byte more is `unscannable` without asking clamd.
         seconds: longest wait for a step, and for the answer.
     """
 
-    def __init__(self, path: Path, most_bytes: int, seconds: float) -> None:
-        super().__init__(path, "INSTREAM", seconds)
+    def __init__(self, address: Address, most_bytes: int, seconds: float) -> None:
+        super().__init__(address, "INSTREAM", seconds)
         self._left = most_bytes
         self._closed_early = False
 
@@ -239,10 +214,7 @@ class ClamdScan(_Command):
         if self._stream is None:
             return
         try:
-            total = sum(len(part) for part in parts)
-            sent = self._stream.sendmsg(parts)
-            if sent < total:
-                self._stream.sendall(memoryview(b"".join(parts))[sent:])
+            _send_all(self._stream, parts)
         except TimeoutError:
             self._failed = ScanResult(Verdict.ERROR, "clamd-timeout", "clamd took no more bytes in time.")
             self.abort()
@@ -262,17 +234,27 @@ class ClamdScan(_Command):
         return answer
 
 
+def _send_all(stream: socket.socket, parts: list[bytes | memoryview]) -> None:
+    if isinstance(stream, ssl.SSLSocket):
+        for part in parts:
+            stream.sendall(part)
+        return
+    sent = stream.sendmsg(parts)
+    if sent < sum(len(part) for part in parts):
+        stream.sendall(memoryview(b"".join(parts))[sent:])
+
+
 class ClamdFileScan(_Command):
     """One FILDES: clamd reads an open file itself, which saves sending and storing every byte once more.
 
     Args:
-        path: socket of clamd.
+        address: of clamd, on this machine.
         descriptor: of a regular file, open for reading; the caller's to close.
         seconds: longest wait for the answer.
     """
 
-    def __init__(self, path: Path, descriptor: int, seconds: float) -> None:
-        super().__init__(path, "FILDES", seconds)
+    def __init__(self, address: UnixAddress, descriptor: int, seconds: float) -> None:
+        super().__init__(address, "FILDES", seconds)
         if self._stream is None:
             return
         try:
@@ -293,40 +275,36 @@ class ClamdFileScan(_Command):
         return answer
 
 
-class ClamdAntivirus:
-    """clamd on a Unix socket.
+class _Clamd:
+    """clamd, wherever it is.
 
     Args:
-        path: its socket.
+        address: of clamd.
         signatures_at: tells when signatures without a date of their own were made (plain .ndb files: VERSION has no
             date then); asked only when clamd does not say.
         label: what the signatures are, when it is not the official set (`demo (EICAR only)`).
     """
 
     def __init__(
-        self, path: Path, *, signatures_at: Callable[[], datetime | None] | None = None, label: str = ""
+        self, address: Address, signatures_at: Callable[[], datetime | None] | None, label: str
     ) -> None:
-        self.path = path
+        self._address = address
         self._signatures_at = signatures_at
         self._label = label
 
     def scan(self, *, most_bytes: int, seconds: float) -> ClamdScan:
         """Begin to scan one piece."""
-        return ClamdScan(self.path, most_bytes, seconds)
-
-    def scan_file(self, descriptor: int, *, seconds: float) -> ClamdFileScan:
-        """Begin to scan an open file."""
-        return ClamdFileScan(self.path, descriptor, seconds)
+        return ClamdScan(self._address, most_bytes, seconds)
 
     def health(self, longest_age: timedelta, now: datetime | None = None) -> AntivirusHealth:
         """Ask PING and VERSION; old, future or undated signatures are not ok."""
         now = now or datetime.now(UTC)
-        connection = _Connection(path=str(self.path), timeout=_COMMAND_SECONDS)
+        connection = Connection(self._address)
         try:
             pong = connection.ask("PING")
             version = connection.ask("VERSION")
         except clamd.ClamdError as error:
-            reason = f"{display(str(error))}. Start clamd (`broch up` does) and look at its log."
+            reason = f"{display(str(error))}. {self._address.remedy}"
             return AntivirusHealth(
                 ok=False, engine="clamd", signatures_at=None, reason=reason, verdict=Verdict.ERROR
             )
@@ -353,6 +331,40 @@ class ClamdAntivirus:
             return datetime.strptime(" ".join(date.split()), _DATE_FORMAT).replace(tzinfo=UTC)
         except ValueError:
             return None
+
+
+class ClamdAntivirus(_Clamd):
+    """clamd on a Unix socket of this machine, to which open files can be handed.
+
+    Args:
+        path: its socket.
+        signatures_at: see `_Clamd`.
+        label: see `_Clamd`.
+    """
+
+    def __init__(
+        self, path: Path, *, signatures_at: Callable[[], datetime | None] | None = None, label: str = ""
+    ) -> None:
+        self._here = UnixAddress(path)
+        super().__init__(self._here, signatures_at, label)
+
+    def scan_file(self, descriptor: int, *, seconds: float) -> ClamdFileScan:
+        """Begin to scan an open file."""
+        return ClamdFileScan(self._here, descriptor, seconds)
+
+
+class RelayedClamd(_Clamd):
+    """clamd in a pod of its own, which is sent every byte.
+
+    Args:
+        address: of its relay.
+        test_signatures: it has signatures of our own, whose age the relay tells. Otherwise signatures without a date
+            are too old, as everywhere.
+    """
+
+    def __init__(self, address: RelayAddress, *, test_signatures: bool = False) -> None:
+        told = address.signatures_at if test_signatures else None
+        super().__init__(address, told, TEST_SIGNATURES if test_signatures else "")
 
 
 def _too_old(made: datetime | None, longest_age: timedelta, now: datetime) -> str:

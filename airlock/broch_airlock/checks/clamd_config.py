@@ -85,6 +85,56 @@ def clamd_conf(run: Path, database: Path, settings: ClamdSettings | None = None)
     return "".join(f"{name} {value}\n" for name, value in lines.items())
 
 
+def freshclam_conf(
+    database: Path,
+    *,
+    mirror: str,
+    private: bool = False,
+    clamd: Path | None = None,
+    checks: int = 12,
+    proxy: str = "",
+) -> str:
+    """Return freshclam.conf for one freshclam beside a clamd of ours.
+
+    Args:
+        database: folder of signatures.
+        mirror: host (or address) that signatures come from. Nothing is assumed: a hospital has one of its own.
+        private: it is such a mirror: asked over HTTP as it stands, without looking up versions in the DNS.
+        clamd: clamd.conf, whose clamd is told of new signatures; otherwise it looks every ten minutes.
+        checks: a day, 1 to 50.
+        proxy: `HOST:PORT` of an HTTP proxy.
+
+    Raises:
+        ValueError: a value that the format cannot express, or that is out of bounds.
+    """
+    if not 1 <= checks <= 50:
+        raise ValueError("freshclam looks 1 to 50 times a day")
+    host, _, port = proxy.rpartition(":")
+    for value in (str(database), mirror, str(clamd or "/"), host):
+        if any(char.isspace() or not char.isprintable() for char in value):
+            raise ValueError(f"freshclam.conf cannot hold {value!r}")
+    if not mirror or mirror.startswith("#") or (proxy and not (host and port.isdigit())):
+        raise ValueError("freshclam needs a mirror, and of a proxy host and port")
+    lines: dict[str, object] = {
+        "Foreground": "yes",
+        "DatabaseDirectory": database,
+        "PrivateMirror" if private else "DatabaseMirror": mirror,
+        "ScriptedUpdates": "no" if private else "yes",
+        "Checks": checks,
+        "LogTime": "yes",
+        # Loads what came before it takes the place of what is there: a broken file never does.
+        "TestDatabases": "yes",
+        "Bytecode": "yes",
+        "ConnectTimeout": 30,
+        "ReceiveTimeout": 300,
+    }
+    if clamd is not None:
+        lines["NotifyClamd"] = clamd
+    if proxy:
+        lines |= {"HTTPProxyServer": host, "HTTPProxyPort": port}
+    return "".join(f"{name} {value}\n" for name, value in lines.items())
+
+
 def eicar() -> bytes:
     """Return the EICAR test file (68 bytes), put together here so that scanners leave our sources alone."""
     return b"".join(

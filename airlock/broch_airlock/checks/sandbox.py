@@ -8,22 +8,34 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from broch_workspaces.sandbox import launch
-from broch_workspaces.sandbox.profile import Bind, Limits, SandboxProfile
+from broch_workspaces.sandbox.profile import Bind, SandboxProfile
 from broch_workspaces.sandbox.runtime import runtime_binds, system_links
+from broch_workspaces.sandboxes.order import limits_for
 
-DATA_BYTES = 1 << 30
-"""Memory of the sandboxed process, bytes (RLIMIT_DATA)."""
+
+class SandboxProcess(Protocol):
+    """One sandboxed program under way: a `Popen` on this machine, or a pod that looks like one."""
+
+    @property
+    def stdout(self) -> IO[bytes] | None:
+        """What it writes; ends when it ends, however it does."""
+
+    def kill(self) -> None:
+        """End it and everything inside; from any thread, more than once."""
+
+    def wait(self) -> int:
+        """Wait for its end; returns its status, below zero when it was cut."""
 
 
 class Sandbox(Protocol):
-    """Starts the sandboxed side."""
+    """Starts the sandboxed side: `BubblewrapSandbox`, or `broch_workspaces.sandboxes.client.BrokerSandbox`."""
 
     def start(
         self, module: str, inputs: Sequence[Path], job: Mapping[str, Any], cpu_seconds: int
-    ) -> subprocess.Popen[bytes]:
+    ) -> SandboxProcess:
         """Start `module` with the inputs at `/in/0`, `/in/1`... and the descriptor of the job (JSON) as argument.
 
         Raises:
@@ -47,9 +59,7 @@ class BubblewrapSandbox:
             links=system_links(),
             tmpfs=(),
             env={"LANG": "C.UTF-8", "PATH": "/usr/bin:/bin"},
-            limits=Limits(
-                data_bytes=DATA_BYTES, processes=8, file_bytes=0, open_files=64, cpu_seconds=cpu_seconds
-            ),
+            limits=limits_for(cpu_seconds),
             hostname="checks",
         )
         # By a memory file: bubblewrap could write no file inside, because nothing may be written there at all.

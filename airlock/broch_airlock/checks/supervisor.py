@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import subprocess
 import threading
 import time
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from broch_airlock.checks.model import CheckResult, FileUnderCheck, Finding, Ver
 from broch_airlock.checks.originals import Case, scan_originals
 from broch_airlock.checks.pieces import CHECK as MALWARE
 from broch_airlock.checks.policy import Policy
-from broch_airlock.checks.sandbox import BubblewrapSandbox, Sandbox
+from broch_airlock.checks.sandbox import BubblewrapSandbox, Sandbox, SandboxProcess
 from broch_workspaces.sandbox.errors import SandboxUnavailable
 
 ENGINE = "broch supervisor 1"
@@ -168,7 +167,7 @@ def _look_at(
             case.answers += answers
 
 
-def _listen(listener: SandboxListener, process: subprocess.Popen[bytes]) -> None:
+def _listen(listener: SandboxListener, process: SandboxProcess) -> None:
     """Listen until the sandbox is done; one that breaks the protocol is ended at once."""
     try:
         listener.run()

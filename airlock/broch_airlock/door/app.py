@@ -1,4 +1,7 @@
-"""The app of the door's Unix socket (docs/architecture.md, *Airlock door*). It has these four routes and no other."""
+"""The app of the airlock door (docs/architecture.md, *Airlock door*; docs/cluster.md). It has these five routes and no other.
+
+On one machine it listens on a Unix socket; on a cluster behind the zone gateway, which names the pod that calls.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,12 @@ from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 from sqlmodel import col, select
 
+from broch_airlock.door.deliveries import DeliveryDesk
+from broch_airlock.door.entrances import Entrance, GatewayEntrance, Shown, TokenEntrance
 from broch_airlock.door.keeper import Caller, DoorKeeper
 from broch_airlock.door.schemas import DraftView, ImportList, ImportView, NewDraft
 from broch_airlock.requests.schemas import RequestSummary
@@ -17,18 +23,20 @@ from broch_airlock.requests.service import RequestDesk, RequestFilter
 from broch_airlock.tables import AirlockFile, ImportedName
 from broch_airlock.uploads.intake import FileIntake, Source
 from broch_airlock.uploads.schemas import TakenFile
-from broch_airlock.uploads.streams import declared_length, pieces, receive_file
+from broch_airlock.uploads.streams import PLAIN, declared_length, pieces, receive_file
 from broch_core.actions import Action
 from broch_core.actors import Actor
-from broch_core.errors import Invalid, TooLarge
+from broch_core.errors import Denied, Invalid, TooLarge
 from broch_core.ids import Id
 from broch_core.settings import Settings
 from broch_core.store.unit import Store
 from broch_core.web import problems
+from broch_core.web.app import include
 from broch_core.web.bodies import parse_json
 from broch_core.web.headers import App, Receive, Scope, Send
 from broch_core.web.paging import PAGE, Before, Limit, Page
 from broch_core.web.routing import Kind, Router, provided
+from broch_workspaces.gateway.calls import Account
 
 PREFIX = "/door/v1"
 LONGEST_BODY = 32 << 10
@@ -41,13 +49,22 @@ Keeper = Annotated[DoorKeeper, provided(DoorKeeper)]
 Ours = Annotated[Settings, provided(Settings)]
 
 
-def _token(request: Request) -> str | None:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return token if scheme.lower() == "bearer" else None
+async def _entrance(request: Request) -> Entrance:
+    entrance: Entrance = request.app.state.entrance
+    return entrance
 
 
-def _caller(request: Request, keeper: Keeper) -> Caller:
-    return keeper.caller(_token(request))
+AtEntrance = Annotated[Entrance, Depends(_entrance)]
+
+
+def _workspace(shown: Shown, keeper: DoorKeeper) -> Caller:
+    if shown.account is not Account.WORKSPACE:
+        raise Denied("Only a workspace may ask the door for this.")
+    return keeper.caller(shown.key)
+
+
+def _caller(request: Request, entrance: AtEntrance, keeper: Keeper) -> Caller:
+    return _workspace(entrance.shown(request.headers), keeper)
 
 
 AtDoor = Annotated[Caller, Depends(_caller)]
@@ -83,7 +100,13 @@ async def create_draft(request: Request, caller: AtDoor, desk: Desk, settings: O
 
 @router.put("/drafts/{draft_id}/files/{name}", action=Action.DOOR_DRAFT, status_code=201)
 async def put_draft_file(
-    draft_id: Id, name: str, request: Request, caller: AtDoor, intake: Intake, keeper: Keeper
+    draft_id: Id,
+    name: str,
+    request: Request,
+    caller: AtDoor,
+    entrance: AtEntrance,
+    intake: Intake,
+    keeper: Keeper,
 ) -> TakenFile:
     """Put one file into a draft; the same name again replaces its bytes."""
     admission = await run_in_threadpool(
@@ -93,7 +116,7 @@ async def put_draft_file(
     )
 
     def still() -> Actor:
-        return keeper.caller(_token(request)).actor  # the right may have ended while the bytes came
+        return _caller(request, entrance, keeper).actor  # the right may have ended while the bytes came
 
     file = await receive_file(request, intake, admission, still)
     return TakenFile(id=file.id, name=file.name, size=file.size, sha256=file.sha256)
@@ -130,6 +153,25 @@ def list_imports(caller: AtDoor, store: Annotated[Store, provided(Store)]) -> Im
     )
 
 
+@router.get("/deliveries/{delivery_id}", action=Action.DOOR_DELIVERY)
+def fetch_delivery(
+    delivery_id: Id,
+    request: Request,
+    entrance: AtEntrance,
+    desk: Annotated[DeliveryDesk, provided(DeliveryDesk)],
+) -> StreamingResponse:
+    """Give the importer of a zone the bytes that it is to place."""
+    shown = entrance.shown(request.headers)
+    if shown.account is not Account.IMPORTER or shown.namespace is None:
+        raise Denied("Only the importer of a zone may fetch deliveries.")
+    found = desk.open(shown.namespace, delivery_id)
+    return StreamingResponse(
+        found.pieces(),
+        media_type=PLAIN,
+        headers={"Content-Length": str(found.size), "Broch-Sha256": found.sha256},
+    )
+
+
 def _draft(summary: RequestSummary, shell_origin: str) -> DraftView:
     return DraftView(
         id=summary.id,
@@ -154,18 +196,20 @@ class _ProblemsOnly:
         await self._app(scope, receive, send)
 
 
-def make_door_app(services: Mapping[type, Any]) -> FastAPI:
-    """Make the app for `run/door/door.sock`.
+def make_door_app(services: Mapping[type, Any], gateway_token: str | None = None) -> FastAPI:
+    """Make the app of the door.
 
     Args:
-        services: `RequestDesk`, `FileIntake`, `DoorKeeper`, `Store` and `Settings` by their types.
+        services: `RequestDesk`, `FileIntake`, `DoorKeeper`, `DeliveryDesk`, `Store` and `Settings` by their types.
+        gateway_token: on a cluster what the zone gateway shows. None: the Unix socket `run/door/door.sock`.
     """
     app = FastAPI(
         title="Airlock door", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
     )
-    needed = (RequestDesk, FileIntake, DoorKeeper, Store, Settings)
+    needed = (RequestDesk, FileIntake, DoorKeeper, DeliveryDesk, Store, Settings)
     app.state.services = {kind: services[kind] for kind in needed}
-    app.include_router(router.api)
+    app.state.entrance = TokenEntrance() if gateway_token is None else GatewayEntrance(gateway_token)
+    include(app, router)
     problems.install(app)
     app.add_middleware(_ProblemsOnly)
     return app

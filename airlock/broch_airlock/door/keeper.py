@@ -1,4 +1,4 @@
-"""Who stands at the door: the workspace that a token was given to, judged anew at every call."""
+"""Who stands at the door: the workspace that a token was given to, or that a pod is, judged anew at every call."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ from broch_core.tables.workspaces import Workspace
 from broch_core.web.sessions import actor_of, token_hash
 
 _LONGEST_TOKEN = 200
+NO_DOOR = (
+    "The shared workspace has no door to the airlock: what goes out must be one person's act. "
+    "Submit it from your own workspace; it sees /project too."
+)
 _OPEN = (WorkspaceStatus.STARTING, WorkspaceStatus.RUNNING)
 
 
@@ -31,25 +35,28 @@ class Caller:
 
 
 class DoorKeeper:
-    """Judges door tokens."""
+    """Judges what workspaces show."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def caller(self, token: str | None) -> Caller:
-        """Return who a token stands for now.
+        """Return who a token stands for now. Of a shared workspace it is nobody in particular, so the door stays shut.
+
+        Args:
+            token: of the start; on a cluster `<namespace>/<pod name>`, which the zone gateway vouches for.
 
         Raises:
             Unauthenticated: the token is of no workspace that runs now.
-            Denied: the person is no member any more, or the project does not run.
+            Denied: the person is no member any more, the project does not run, or the workspace is shared.
         """
         if not token or len(token) > _LONGEST_TOKEN:
-            raise Unauthenticated("The door opens to the token in /run/broch/token.")
+            raise Unauthenticated("The door opens to the token of a workspace.")
         now = utc_now()
         with self._store.read() as session:
             row = session.exec(
                 select(Workspace, Person)
-                .join(Person, col(Person.id) == Workspace.person_id)
+                .join(Person, col(Person.id) == Workspace.person_id, isouter=True)
                 .where(
                     # Looked up by the hash of 256 random bits: how long that takes tells nothing about the token.
                     Workspace.door_token_hash == token_hash(token),
@@ -61,6 +68,8 @@ class DoorKeeper:
             if row is None:
                 raise Unauthenticated("This token is not of a workspace that runs now.")
             workspace, person = row
+            if person is None:
+                raise Denied(NO_DOOR)
             actor = actor_of(session, person, now)
             if not actor.is_member(workspace.project_id):
                 raise Denied("You are no longer a member of this project.")

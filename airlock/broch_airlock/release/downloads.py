@@ -24,7 +24,7 @@ from broch_core.errors import Conflict, Gone, NotFound
 from broch_core.ids import existing_id
 from broch_core.lifecycles import AirlockStatus, ProjectStatus
 from broch_core.rules import require
-from broch_core.scope import EVERYTHING, find_project
+from broch_core.scope import EVERYTHING, find_project, require_thawed_tre
 from broch_core.settings import Settings
 from broch_core.store.unit import Change, Store
 
@@ -166,6 +166,7 @@ class DownloadDesk:
             )
         if request.direction is not Direction.EGRESS:
             raise Conflict("Imports stay inside: their files are in /imports of the project.")
+        require_thawed_tre(session)  # of projects that have ended too: their members fetch what was released
         project = find_project(session, EVERYTHING, request.project_id)
         if project.status is ProjectStatus.FROZEN:
             raise Conflict("The project is frozen: nothing leaves it.", remedy="Ask a platform admin.")

@@ -247,13 +247,19 @@ class Releaser:
     def _place(self, request: AirlockRequest, files: Sequence[AirlockFile]) -> None:
         with self._shelves.steady(request.project_id):
             self._shelves.shelve(request.project_id, {file.sha256 for file in files}, BlobClass.RELEASED)
+        if request.direction is not Direction.INGRESS:
+            return
+        waiting: TemporaryError | None = None
         for file in files:
-            if request.direction is Direction.INGRESS:
-                with self._shelves.blobs.open(request.project_id, BlobClass.RELEASED, file.sha256) as bytes_:
-                    try:
-                        self._zones.place_import(request.project_id, file.name, bytes_)
-                    except Conflict as error:  # the name was reserved: only a defect gets here
-                        raise PermanentError(error.detail) from error
+            with self._shelves.blobs.open(request.project_id, BlobClass.RELEASED, file.sha256) as bytes_:
+                try:
+                    self._zones.place_import(request.project_id, file.name, bytes_)
+                except Conflict as error:  # the name was reserved: only a defect gets here
+                    raise PermanentError(error.detail) from error
+                except TemporaryError as error:  # one zone can be given many files at once
+                    waiting = error
+        if waiting is not None:
+            raise waiting
 
     def _deliver(self, request_id: str) -> None:
         with self._store.write() as change:

@@ -20,7 +20,7 @@ from broch_airlock.tables import AirlockBytes, AirlockFile, AirlockRequest, Dire
 from broch_airlock.uploads.errors import NoSpace
 from broch_core.actions import Action
 from broch_core.actors import Actor
-from broch_core.blobs import BlobClass, BlobWriter
+from broch_core.blobs import BlobClass, Incoming
 from broch_core.clock import utc_now
 from broch_core.errors import Conflict, Denied, Invalid, TooLarge
 from broch_core.lifecycles import AirlockStatus
@@ -97,7 +97,7 @@ def next_turn(request: AirlockRequest) -> int:
 class IntakeWriter:
     """A writer that tells a full disk from a defect."""
 
-    def __init__(self, writer: BlobWriter) -> None:
+    def __init__(self, writer: Incoming) -> None:
         self._writer = writer
 
     @property
@@ -268,10 +268,11 @@ class FileIntake:
         file, replaced = taken[0]
         if replaced is not None:
             self.shelves.tidy(admission.project_id, replaced)
-        path = self.shelves.blobs.path(admission.project_id, BlobClass.DRAFT, file.sha256)
-        self._on_taken(
-            FileUnderCheck(file.name, file.size, file.sha256, path, project_id=admission.project_id)
-        )
+        path = self.shelves.blobs.lasting(admission.project_id, BlobClass.DRAFT, file.sha256)
+        if path is not None:
+            self._on_taken(
+                FileUnderCheck(file.name, file.size, file.sha256, path, project_id=admission.project_id)
+            )
         return file
 
     def _record(

@@ -12,7 +12,7 @@ from broch_airlock.review.schemas import ViewTicketNew
 from broch_airlock.tables import AirlockFile, AirlockRequest, TicketKind
 from broch_core.actions import Action
 from broch_core.actors import Actor
-from broch_core.blobs import BlobClass, FolderBlobs
+from broch_core.blobs import BlobClass, Blobs
 from broch_core.errors import Conflict, Gone, NotFound
 from broch_core.ids import existing_id
 from broch_core.lifecycles import AirlockStatus
@@ -39,7 +39,7 @@ class Renderer(Protocol):
 class ViewDesk:
     """Makes view tickets and shows what they are for."""
 
-    def __init__(self, store: Store, blobs: FolderBlobs, settings: Settings, renderer: Renderer) -> None:
+    def __init__(self, store: Store, blobs: Blobs, settings: Settings, renderer: Renderer) -> None:
         self._store = store
         self._blobs = blobs
         self._settings = settings
@@ -99,8 +99,8 @@ class ViewDesk:
                 subject_of(request),
                 facts={"ticket": "used", "file": file.id, "sha256": file.sha256, "page": page},
             )
-        path = self._blobs.path(request.project_id, BlobClass.HELD, file.sha256)
-        return self._renderer.render(path, file.name, file.sha256, page=page)
+        with self._blobs.local(request.project_id, BlobClass.HELD, file.sha256) as path:
+            return self._renderer.render(path, file.name, file.sha256, page=page)
 
 
 def _require_in_review(request: AirlockRequest) -> None:

@@ -131,3 +131,28 @@ def file(files: Sequence[Mapping[str, Any]], text: str, *, name: str = "name") -
     except Failure:
         raise Failure(f"The request has no file '{text}'.", f"It has: {there}." if there else None) from None
     return next(dict(item) for item in files if item["id"] == found)
+
+
+def package(api: Api, text: str, **query: Any) -> str:
+    """Return the id of an entry of the lists by `NAME` or `NAME@VERSION` (the newest that fits), or by its id.
+
+    Raises:
+        Failure: there is none.
+    """
+    if is_id(text):
+        return text
+    at = text.rfind("@", 1)  # names of npm may begin with one
+    name, version = (text, "") if at < 0 else (text[:at], text[at + 1 :])
+    for item in api.pages("packages", limit=MOST, q=name, **query):
+        if item["name"].lower() == name.lower() and version in {"", item["version"]}:
+            return str(item["id"])
+    return pick("package", text, api.pages("packages", limit=MOST, **query))
+
+
+def resource(api: Api, project_id: str, text: str) -> str:
+    """Return the id of an outside address of a project by its name (the newest of it), or by its id or part of it."""
+    items = api.pages(f"projects/{segment(project_id)}/resources", limit=MOST)
+    for item in items:
+        if item["slug"] == text:
+            return str(item["id"])
+    return pick("outside address", text, items)

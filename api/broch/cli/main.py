@@ -42,11 +42,16 @@ ENTRIES: Mapping[str, Entry] = {
         "broch.cli.doctor", "Say what is missing on this machine, and what mends it.", _RUN, "doctor"
     ),
     "config": Entry("broch.cli.config", "Show every setting with its reason.", _RUN, "config"),
+    "keycloak": Entry("broch.cli.keycloak", "Make a Keycloak fit for signing in.", _RUN),
     "backup": Entry("broch.cli.backup", "Copy everything, also while it runs.", _RUN, "backup"),
+    "migrate": Entry("broch.cli.migrate", "Bring a database server's schema up to date.", _RUN, "migrate"),
     "serve": Entry("broch.cli.serve", "Run one of the services (what up starts).", _RUN, hidden=True),
     "project": Entry("broch.cli.project", "Projects and their members.", _WORK),
     "workspace": Entry("broch.cli.workspace", "Your running notebooks.", _WORK),
     "dataset": Entry("broch.cli.dataset", "Datasets, versions, grants, permissions to export.", _WORK),
+    "packages": Entry("broch.cli.packages", "What workspaces may fetch from PyPI, CRAN, conda, npm.", _WORK),
+    "freeze": Entry("broch.cli.freeze", "Stop the whole TRE at once.", _WORK, "freeze_app"),
+    "unfreeze": Entry("broch.cli.freeze", "Let a frozen TRE go on.", _WORK, "unfreeze_app"),
     "people": Entry("broch.cli.people", "Who is here, and in which role.", _WORK),
     "airlock": Entry("broch.cli.airlock", "Bring files in, let results out, review.", _WORK),
     "audit": Entry("broch.cli.audit", "Read, check and export the audit log.", _PROOF),
@@ -58,6 +63,7 @@ ENTRIES: Mapping[str, Entry] = {
     "lint": Entry("", "Judge format, rules, types, layers, locks.", _DEVELOP),
     "bench": Entry("", "Measure.", _DEVELOP),
     "lock": Entry("", "Make the locks anew.", _DEVELOP),
+    "images": Entry("", "Make container images.", _DEVELOP),
 }
 
 

@@ -8,12 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from broch.cli import lookup, output
+from broch.cli import lookup, output, project_resource
 from broch.cli.calls import Call, command, confirm, group
 from broch.cli.client import segment
 from broch.cli.failure import Failure
 
 app = group("Projects and their members.", "broch project list", "broch project show tumour-texture")
+app.add_typer(project_resource.app, name="resource")
 
 Project = Annotated[str, typer.Argument(metavar="PROJECT", help="Slug, id, or part of an id.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many at most, newest first.")]
@@ -123,6 +124,49 @@ def browser_policy(
     )
 
 
+@command(app, "idle-stop", "broch project idle-stop bone-age 120")
+def idle_stop(
+    call: Call,
+    project: Project,
+    minutes: Annotated[
+        int | None, typer.Argument(help="Minutes without activity; 0: never; absent: as the platform says.")
+    ] = None,
+) -> None:
+    """Say how long a workspace may be idle before it is stopped: those that start from now on."""
+    changed = call.api.post(_path(call, project, "idle-stop"), {"minutes": minutes})
+    call.done(changed, f"{changed['slug']}: idle workspaces are stopped {_idle(changed['idle_minutes'])}.")
+
+
+class Sharing(StrEnum):
+    """Whether there may be a shared workspace."""
+
+    ALLOW = "allow"
+    REFUSE = "refuse"
+
+
+@command(app, "shared-workspace", "broch project shared-workspace bone-age allow")
+def shared_workspace(
+    call: Call,
+    project: Project,
+    sharing: Annotated[Sharing, typer.Argument(help="`refuse` also stops the one that runs.")],
+    yes: Yes = False,
+) -> None:
+    """Say whether members may work in one workspace together.
+
+    What a cell did there is the project's act and nobody can tell whose; there is no door to the airlock in it.
+    """
+    path, allowed = _path(call, project, "shared-workspace"), sharing is Sharing.ALLOW
+    if allowed and not yes:
+        confirm(
+            "In a shared workspace what a cell did is the project's act, and nobody can tell whose. Allow it?"
+        )
+    changed = call.api.post(path, {"allowed": allowed})
+    call.done(
+        changed,
+        f"{changed['slug']}: a shared workspace is {'allowed' if changed['shared_workspace'] else 'not allowed'}.",
+    )
+
+
 @command(app, "add-member", "broch project add-member bone-age ada --role lead")
 def add_member(
     call: Call,
@@ -150,6 +194,12 @@ def remove_member(call: Call, project: Project, handle: Annotated[str, typer.Arg
     call.done(member, f"{member['person']['display_name']} is no member of {project} any more.")
 
 
+def _idle(minutes: int | None) -> str:
+    if minutes is None:
+        return "as the platform says"
+    return f"after {minutes} minutes" if minutes else "never"
+
+
 def _path(call: Call, project: str, *more: str) -> str:
     return "/".join(["projects", segment(lookup.project(call.api, project)), *more])
 
@@ -164,6 +214,8 @@ def _detail(found: Mapping[str, Any]) -> None:
             "from": f"{found['starts_on']} to {found['ends_on']} (UTC, both included)",
             "purpose": found["purpose"] or "-",
             "browsers without allow-list": found["browser_policy"],
+            "idle workspaces are stopped": _idle(found["idle_minutes"]),
+            "shared workspace": "allowed" if found["shared_workspace"] else "not allowed",
         }
     )
     output.heading("Members")

@@ -1,11 +1,12 @@
-"""`python -m broch.dev`: what `./broch test`, `lint`, `bench` and `lock` run."""
+"""`python -m broch.dev`: what `./broch test`, `lint`, `bench`, `lock` and `images` run."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from broch.dev import bench, layers, lint, lock
+from broch.dev import bench, images, layers, lint, lock
+from broch.dev.environment import SetUpFailed, say
 
 ROOT = Path(__file__).resolve().parents[3]
 """The checkout."""
@@ -41,6 +42,18 @@ def _parser() -> argparse.ArgumentParser:
     pin.add_argument(
         "--upgrade", nargs="*", metavar="NAME", help="take the newest versions, of NAMEs or of everything"
     )
+
+    make = commands.add_parser("images", help="make container images").add_subparsers(required=True)
+    built = make.add_parser("build", help="build images as OCI layouts, without a container engine")
+    built.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"images; {' '.join(images.USUAL)} if none is named"
+    )
+    built.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder for the layouts (default: dist/images)"
+    )
+    built.add_argument(
+        "--fresh", action="store_true", help="use nothing made before: the newest Debian packages"
+    )
     return parser
 
 
@@ -55,8 +68,12 @@ def _dispatch(options: argparse.Namespace, pytest_arguments: Sequence[str]) -> i
             return 1 if lint.run(ROOT) else 0
         case "bench":
             return bench.run(ROOT / "benchmarks", options.names, as_json=options.json, strict=options.strict)
+        case "images":
+            images.build(options.names or images.USUAL, options.out, root=ROOT, fresh=options.fresh)
+            return 0
         case _:
-            return lock.make(ROOT, upgrade=None if options.upgrade is None else tuple(options.upgrade))
+            upgrade = None if options.upgrade is None else tuple(options.upgrade)
+            return lock.make(ROOT, upgrade=upgrade) or images.lock(ROOT, upgrade=upgrade)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,6 +90,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (layers.UnknownLayer, bench.UnknownBenchmark) as problem:
         sys.stderr.write(f"broch: {problem}\n")
         return 2
+    except images.UnknownImage as problem:
+        say(str(problem))
+        return 2
+    except SetUpFailed as problem:
+        say(str(problem))
+        return 1
     except KeyboardInterrupt:
         return 130
 

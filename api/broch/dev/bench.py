@@ -79,8 +79,9 @@ def discover(folder: Path) -> dict[str, Path]:
 
 
 def _results(name: str, path: Path) -> Iterable[Result]:
-    if str(path.parent) not in sys.path:
-        sys.path.insert(0, str(path.parent))
+    for folder in (path.parent, path.parents[1] / "tests"):  # what they share, and what they share with tests
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
     module = importlib.import_module(path.stem)
     stated = module.NAME
     if stated != name:

@@ -110,14 +110,14 @@ def cache_settings(root: Path, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def only_one(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`: two starts at the same moment make one environment."""
+def only_one(path: Path, what: str = "makes the environment") -> Iterator[None]:
+    """Hold the lock file `path`: two starts at the same moment make one environment (or `what` else takes a while)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("another ./broch makes the environment; waiting for it")
+            say(f"another ./broch {what}; waiting for it")
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from broch.dev import lock, repository
+from broch.dev import images, lock, repository, terraform
+from broch.dev.environment import SetUpFailed
 
 Step = Callable[[Path], str]
 """Judges a checkout and returns what is wrong with it, or the empty string."""
@@ -35,7 +36,8 @@ STEPS: dict[str, Step] = {
     "ruff check": _tool("ruff", "check", "."),
     "mypy": _tool("mypy", "--no-error-summary"),
     "import layers": _tool("lint-imports"),
-    "locks": lambda root: "\n".join(lock.stale(root)),
+    "terraform fmt": terraform.format_problems,
+    "locks": lambda root: "\n".join([*lock.stale(root), *images.lock_problems(root)]),
     "machine traces": lambda root: "\n".join(repository.traces_in(root, repository.tracked(root))),
     "file length": lambda root: "\n".join(repository.too_long(root, repository.tracked(root))),
 }
@@ -48,7 +50,7 @@ def run(root: Path) -> list[str]:
         started = time.monotonic()
         try:
             wrong = step(root).rstrip()
-        except (OSError, subprocess.CalledProcessError) as problem:
+        except (OSError, SetUpFailed, subprocess.CalledProcessError) as problem:
             wrong = f"could not run: {problem}"
         verdict = "FAILED" if wrong else "ok"
         sys.stdout.write(f"lint  {name:<15} {verdict:<6} {time.monotonic() - started:6.1f} s\n")

@@ -61,13 +61,41 @@ USER_MODE_LINUX = Package(
     # Made for x86 alone; the tests say so elsewhere.
     lambda: platform.machine() not in {"x86_64", "i686"} or _command("linux.uml")(),
 )
-IPROUTE = Package("iproute2", "the browser tests make a network of their own", _command("ip"))
+IPROUTE = Package("iproute2", "tests make networks of their own", _command("ip"))
+COMPILER = (
+    Package("gcc", "runc is built with it, and a helper of the kernel that tests boot", _command("gcc")),
+    Package("libc6-dev", "what gcc needs to make a program", _file("usr/include/stdlib.h")),
+)
+TEST_BED = (
+    Package("busybox-static", "the test bed's first image", _file("bin/busybox")),
+    Package("conntrack", "kube-proxy needs it", _command("conntrack")),
+    Package("containernetworking-plugins", "pods get their network by them", _file("usr/lib/cni/portmap")),
+    *COMPILER,
+    Package("gettext-base", "fills in the test bed's settings", _command("envsubst")),
+    IPROUTE,
+    Package("ipset", "Calico keeps policies in sets", _command("ipset")),
+    Package("iptables", "Services and policies are its rules", _command("iptables")),
+    Package("libseccomp-dev", "runc filters system calls by it", _file("usr/include/seccomp.h")),
+    Package("nftables", "keeps the test bed from the machine", _command("nft")),
+    Package("openssl", "the test bed's certificates", _command("openssl")),
+    Package("pkg-config", "runc is built with it", _command("pkg-config")),
+    Package("procps", "the test bed sets kernel parameters by sysctl", _command("sysctl")),
+    Package("umoci", "makes the test bed's first images", _command("umoci")),
+    Package("util-linux", "the node's namespaces", _command("nsenter")),
+)
+"""What `tests/cluster/testbed` needs; the same names are in its `lib/build.sh`."""
+JAVA = Package("openjdk-17-jre-headless", "Keycloak, who signs people in, runs on it", _command("java"))
+MAVEN = Package("maven", "fetches Keycloak", _command("mvn"))
+CURL = Package("curl", "tells in another network whether Keycloak answers", _command("curl"))
+R = Package("r-base-core", "R installs a package by the package route", _command("R"))
+MMDEBSTRAP = Package("mmdebstrap", "makes the images' Debian", _command("mmdebstrap"))
 
 NEEDS: Mapping[str, tuple[Package, ...]] = {
     "up": (BUBBLEWRAP, CLAMAV),
     "unit": (KERNEL_HEADERS,),
-    "integration": (BUBBLEWRAP, CLAMAV, POSTGRESQL, USER_MODE_LINUX),
+    "integration": (BUBBLEWRAP, CLAMAV, POSTGRESQL, USER_MODE_LINUX, *COMPILER, JAVA, MAVEN, CURL, R),
     "browser": (BUBBLEWRAP, CLAMAV, CHROMIUM, FONTS, IPROUTE),
+    "cluster": (*TEST_BED, CHROMIUM, FONTS, POSTGRESQL, JAVA, MAVEN, CURL, BUBBLEWRAP, MMDEBSTRAP),
 }
 """What each purpose wants: a test layer, or `up`."""
 

@@ -10,7 +10,6 @@ from broch_core.actors import Actor
 from broch_core.audit.erasure import erase_texts_of_person, erase_texts_of_record
 from broch_core.audit.log import AuditLog
 from broch_core.audit.record import AuditSubject
-from broch_core.clock import utc_now
 from broch_core.errors import NotFound
 from broch_core.proof.keyfiles import OVERLAP
 from broch_core.rules import require
@@ -52,7 +51,7 @@ class AuditUpkeep:
         with self._store.write() as change:
             asked = {"purpose": str(wanted.purpose), "stolen": wanted.stolen, "asked": True}
             change.audit(actor.person_id, Action.AUDIT_ROTATE, AuditSubject("key"), facts=asked)
-        key = self._log.keys.rotate(wanted.purpose, utc_now(), overlap=overlap)
+        key = self._log.renew_key(wanted.purpose, overlap=overlap)
         with self._store.write() as change:
             change.audit(
                 actor.person_id,

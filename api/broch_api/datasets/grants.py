@@ -10,13 +10,14 @@ from sqlmodel import Session, col, or_, select
 
 from broch_api.datasets.catalogue import find_dataset
 from broch_api.datasets.schemas import GrantCreate, GrantView, ProjectRef
-from broch_api.projects.effects import stop_workspaces
+from broch_api.revocations.begin import EndedRight, revoke
 from broch_core.actions import Action
 from broch_core.actors import Actor, PlatformRole
 from broch_core.audit.record import AuditSubject
 from broch_core.clock import utc_now
 from broch_core.errors import Conflict, Invalid, NotFound
 from broch_core.lifecycles import ProjectStatus, VersionStatus
+from broch_core.revocations import RevocationCause
 from broch_core.rules import Resource, require
 from broch_core.scope import EVERYTHING, find_project, scope_of
 from broch_core.store.unit import Store
@@ -160,18 +161,23 @@ class GrantDesk:
                 raise Conflict("The grant is revoked already.")
             grant.revoked_at = utc_now()
             session.add(grant)
-            record = change.audit(
+            change.audit(
                 actor.person_id,
                 Action.GRANT_REVOKE,
                 AuditSubject("grant", grant.id, grant.project_id),
                 facts={"version": grant.version_id},
             )
             if grant.kind is GrantKind.MOUNT:
-                stop_workspaces(
+                session.flush()
+                revoke(
                     change,
-                    cause=record,
-                    project_id=grant.project_id,
-                    reason=f"The project may no longer use the data in /data/{dataset.slug}.",
+                    EndedRight(
+                        RevocationCause.GRANT_REVOKED,
+                        grant.project_id,
+                        actor.person_id,
+                        f"The project may no longer use the data in /data/{dataset.slug}.",
+                        version_ids=[grant.version_id],
+                    ),
                 )
             session.flush()
             return _grants(session, [Grant.id == grant_id], utc_now())[0]

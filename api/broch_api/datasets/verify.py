@@ -12,7 +12,7 @@ from sqlmodel import col, select, update
 from broch_api.datasets.catalogue import files_of, find_version, manifest_of
 from broch_api.datasets.folder import VersionFolders
 from broch_api.datasets.schemas import VerifyView
-from broch_api.projects.effects import stop_workspaces
+from broch_api.revocations.begin import EndedRight, revoke
 from broch_core.actions import Action
 from broch_core.actors import SYSTEM, Actor
 from broch_core.audit.record import AuditSubject
@@ -20,6 +20,7 @@ from broch_core.blobs import CHUNK
 from broch_core.clock import utc_now
 from broch_core.errors import Conflict
 from broch_core.lifecycles import VERSION, VersionEvent, VersionStatus
+from broch_core.revocations import RevocationCause
 from broch_core.rules import Resource, require
 from broch_core.store.unit import Store
 from broch_core.tables.datasets import Dataset, DatasetFile, DatasetVersion, Grant, GrantKind
@@ -149,7 +150,7 @@ class VersionVerifier:
             change.advance(
                 VERSION, row, VersionEvent.SUSPEND, suspended_reason=result.problem[:_LONGEST_REASON]
             )
-            record = change.audit(
+            change.audit(
                 SYSTEM,
                 SUSPENDED,
                 AuditSubject("version", row.id),
@@ -168,9 +169,13 @@ class VersionVerifier:
                 .distinct()
             ).all()
             for project_id in mounted:
-                stop_workspaces(
+                revoke(
                     change,
-                    cause=record,
-                    project_id=project_id,
-                    reason=f"The data in /data/{slug} no longer are what was sealed. A data steward looks into it.",
+                    EndedRight(
+                        RevocationCause.DATA_SUSPENDED,
+                        project_id,
+                        SYSTEM,
+                        f"The data in /data/{slug} no longer are what was sealed. A data steward looks into it.",
+                        version_ids=[row.id],
+                    ),
                 )

@@ -18,25 +18,42 @@ from broch_api.hub_login.requests import (
     challenge_of,
     fault_of_authorization,
 )
+from broch_api.workspaces.entrants import end_stays, enter, stay_facts, stays
+from broch_api.workspaces.hub import HubAway, HubClient, HubRefused
+from broch_api.workspaces.rights import SHARED_NOT_ALLOWED, stay_end
+from broch_api.workspaces.rows import find_principal
+from broch_api.workspaces.service import resource_of
 from broch_core.actions import Action
 from broch_core.actors import SYSTEM, Actor
 from broch_core.audit.denials import DenialLog
 from broch_core.audit.record import AuditSubject, new_record
 from broch_core.clock import utc_now
 from broch_core.confinement import may_enter
-from broch_core.errors import Denied, NotFound
+from broch_core.errors import Conflict, Denied, NotFound
 from broch_core.rules import Resource, require
+from broch_core.scope import EVERYTHING, find_project, require_running
 from broch_core.settings import Settings
 from broch_core.store.unit import Change, Store
 from broch_core.tables.people import Person, UserSession
 from broch_core.tables.projects import Project
-from broch_core.tables.workspaces import LoginCode, Workspace
+from broch_core.tables.workspaces import Entrant, LoginCode, Workspace
 from broch_core.web.sessions import actor_of, token_hash
 
 CODE_LIFETIME = timedelta(seconds=60)
 """How long a code is good. A minute: the browser carries it straight on (RFC 6749, 4.1.2 asks for ten at most)."""
 ACCESS_LIFETIME = timedelta(seconds=60)
 """How long an access token is good: for the one question that follows at once."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """Who an access token stands for at the hub."""
+
+    principal: str
+    shown_name: str | None = None
+    """Of who enters a shared workspace, for those who are in it."""
+    enters: str | None = None
+    """Principal of the shared workspace that this one may enter, and nothing else."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +67,9 @@ class Access:
 class HubLogin:
     """Lets the hub know which principal a browser may be."""
 
-    def __init__(self, store: Store, settings: Settings, denials: DenialLog) -> None:
+    def __init__(self, store: Store, settings: Settings, denials: DenialLog, hub: HubClient) -> None:
         self._store = store
+        self._hub = hub
         self._denials = denials
         self._redirect_uri = f"{settings.hub_origin}/hub/oauth_callback"
 
@@ -71,10 +89,17 @@ class HubLogin:
             )
         refusal = self._refusal(actor, given)
         fault = fault_of_authorization(given) or refusal
+        if fault is None:
+            try:
+                code = self._issue(actor, given)
+            except (Conflict, NotFound) as error:
+                fault = (Fault.ACCESS_DENIED, error.detail)
+            except (HubAway, HubRefused):
+                fault = (Fault.TEMPORARILY_UNAVAILABLE, "The hub is away. Try again in a minute.")
         if fault is not None:
-            code, description = fault
-            return answer_address(self._redirect_uri, given, error=code.value, error_description=description)
-        return answer_address(self._redirect_uri, given, code=self._issue(actor, given))
+            kind, description = fault
+            return answer_address(self._redirect_uri, given, error=kind.value, error_description=description)
+        return answer_address(self._redirect_uri, given, code=code)
 
     def redeem(self, asked: TokenRequest) -> Access:
         """Exchange a code for an access token, once. A code that is presented wrongly is spent.
@@ -107,8 +132,8 @@ class HubLogin:
             raise TokenRefused(Fault.INVALID_GRANT, problem)
         return Access(token, int(ACCESS_LIFETIME.total_seconds()))
 
-    def principal_of(self, access_token: str) -> str | None:
-        """Return the principal that an access token stands for, once; nothing if it is not good (any more)."""
+    def named_by(self, access_token: str) -> Named | None:
+        """Return who an access token stands for, once; nothing if it is not good (any more)."""
         now = utc_now()
         hashed = token_hash(access_token)
         with self._store.write(housekeeping=True) as change:
@@ -122,19 +147,17 @@ class HubLogin:
                 .execution_options(synchronize_session=False)
             )
             fresh = row.redeemed_at is not None and now < row.redeemed_at + ACCESS_LIFETIME
-            holds = _still_own(change.session, row, now)
-            return row.principal if spent.rowcount == 1 and fresh and holds else None
+            named = _still_named(change.session, row, now)
+            return named if spent.rowcount == 1 and fresh else None
 
     def _refusal(self, actor: Actor, given: Parameters) -> tuple[Fault, str] | None:
         with self._store.read() as session:
             row = session.exec(select(Workspace).where(Workspace.principal == given["principal"])).first()
-        resource = (
-            Resource("workspace", row.id, row.project_id, person_id=row.person_id)
-            if row
-            else Resource("workspace")
-        )
+        resource = resource_of(row) if row else Resource("workspace")
         try:
             require(actor, Action.HUB_AUTHORIZE, resource)
+            if resource.shared:
+                require(actor, Action.SHARED_ENTER, resource)
         except (Denied, NotFound):
             if given["principal"]:
                 self._denials.note(actor.person_id, Action.HUB_AUTHORIZE, resource)
@@ -153,6 +176,8 @@ class HubLogin:
         code = secrets.token_urlsafe(32)
         now = utc_now()
         with self._store.write() as change:
+            workspace = find_principal(change.session, given["principal"])
+            stay = self._enter(change, actor, workspace) if workspace.person_id is None else None
             ended = select(LoginCode.code_hash).where(LoginCode.expires_at < now - timedelta(days=1))
             for old in change.session.exec(ended.limit(100)).all():
                 change.session.delete(change.session.get_one(LoginCode, old))
@@ -160,23 +185,41 @@ class HubLogin:
                 LoginCode(
                     code_hash=token_hash(code),
                     session_id=actor.session_id or "",
-                    principal=given["principal"],
+                    principal=stay.principal if stay is not None else workspace.principal,
                     client_id=CLIENT_ID,
                     redirect_uri=self._redirect_uri,
                     challenge=given["code_challenge"],
                     expires_at=now + CODE_LIFETIME,
                 )
             )
-            workspace = change.session.exec(
-                select(Workspace).where(Workspace.principal == given["principal"])
-            ).one()
             change.audit(
                 actor.person_id,
                 Action.HUB_AUTHORIZE,
                 AuditSubject("workspace", workspace.id, workspace.project_id),
                 facts={"session": actor.session_id},
             )
+        if stay is not None:
+            # Before the browser comes to the hub, which knows nobody but whom the control plane made.
+            self._make_user(stay)
         return code
+
+    def _enter(self, change: Change, actor: Actor, workspace: Workspace) -> Entrant:
+        """Judge again, under the locks that changes of members and of the policy take."""
+        project = find_project(change.session, EVERYTHING, workspace.project_id, lock=True)
+        change.session.refresh(workspace, with_for_update=True)
+        require_running(project, utc_now())
+        if not project.shared_workspace:
+            raise Conflict(SHARED_NOT_ALLOWED)
+        return enter(change, actor, workspace)
+
+    def _make_user(self, stay: Entrant) -> None:
+        try:
+            self._hub.make_user(stay.principal)
+        except (HubAway, HubRefused):
+            with self._store.write() as change:
+                row = change.session.get(Entrant, stay.id, with_for_update=True)
+                end_stays(change, [row] if row is not None else [], SYSTEM, "the hub is away")
+            raise
 
 
 def _problem(
@@ -196,31 +239,38 @@ def _problem(
             "The verifier does not fit the challenge.",
         ),
         (
-            not _still_own(session, row, now),
+            _still_named(session, row, now) is None,
             "The session behind the code has ended, or the workspace is not the person's any more.",
         ),
     )
     return next((says for broken, says in ends if broken), None)
 
 
-def _still_own(session: Session, row: LoginCode, now: datetime) -> bool:
-    """Tell whether the session lives and its person still has the right to the workspace."""
-    found = session.exec(
-        select(Person, Workspace)
+def _still_named(session: Session, row: LoginCode, now: datetime) -> Named | None:
+    """Return who a code names, while the session lives and its person still has the right to the workspace."""
+    person = session.exec(
+        select(Person)
         .join(UserSession, col(UserSession.person_id) == Person.id)
-        .join(Workspace, col(Workspace.person_id) == Person.id)
         .where(
             UserSession.id == row.session_id,
             col(UserSession.ended_at).is_(None),
             UserSession.expires_at > now,
             col(Person.disabled_at).is_(None),
-            Workspace.principal == row.principal,
         )
     ).first()
-    if found is None:
-        return False
-    person, workspace = found
-    return actor_of(session, person, now).is_member(workspace.project_id)
+    if person is None:
+        return None
+    own = session.exec(
+        select(Workspace).where(Workspace.principal == row.principal, Workspace.person_id == person.id)
+    ).first()
+    if own is not None:
+        is_member = actor_of(session, person, now).is_member(own.project_id)
+        return Named(row.principal) if is_member else None
+    stay = next(iter(stays(session, session_id=row.session_id, principal=row.principal)), None)
+    if stay is None or stay_end(stay_facts(session, stay, now)) is not None:
+        return None
+    workspace = session.get_one(Workspace, stay.workspace_id)
+    return Named(row.principal, person.display_name, workspace.principal)
 
 
 def _record(change: Change, row: LoginCode, problem: str | None) -> None:

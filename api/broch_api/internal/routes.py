@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from broch_api.hub_login.errors import Fault, TokenRefused
 from broch_api.hub_login.requests import Parameters, read_token_request
@@ -53,6 +53,34 @@ class ShownBody(BaseModel):
     bytes: Annotated[int, Field(ge=0, le=1 << 50, description="Bytes sent since the last report.")]
 
 
+class IdleBody(BaseModel):
+    """What the spawner tells of an idle workspace."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    stop_at: Annotated[
+        AwareDatetime | None, Field(description="When it will be stopped; null: it is not idle any more.")
+    ]
+    start: Annotated[str, Field(pattern=r"^[0-9a-f]{1,16}$", description="Which start, as its plan says.")]
+
+
+MOST_STAYS = 500
+
+
+class StaysBody(BaseModel):
+    """Whom the hub lets into shared workspaces."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    principals: Annotated[list[Principal], Field(max_length=MOST_STAYS)]
+
+
+class Stays(BaseModel):
+    """Those of them that go on."""
+
+    principals: list[str]
+
+
 class Taken(BaseModel):
     """Whether a report changed anything."""
 
@@ -71,11 +99,29 @@ def workspace_event(principal: Principal, body: WorkspaceEventBody, reports: Rep
     return Taken(changed=reports.event(principal, body.event, body.detail, body.start))
 
 
+@router.post("/workspaces/{principal}/idle", action=Action.HUB_EVENT, dependencies=[HubOnly])
+def workspace_idle(principal: Principal, body: IdleBody, reports: Reports) -> Taken:
+    """Take the spawner's word that a workspace is idle, or no longer."""
+    return Taken(changed=reports.idle(principal, body.stop_at, body.start))
+
+
 @router.post("/workspaces/{principal}/shown", action=Action.HUB_EVENT, dependencies=[HubOnly])
 def workspace_shown(principal: Principal, body: ShownBody, reports: Reports) -> Taken:
     """Take the proxy's count of bytes that a workspace sent to the browser."""
     reports.shown(principal, body.bytes)
     return Taken(changed=body.bytes > 0)
+
+
+@router.post("/stays/standing", action=Action.HUB_EVENT, dependencies=[HubOnly])
+def standing_stays(body: StaysBody, reports: Reports) -> Stays:
+    """Say which stays in shared workspaces go on: the hub lets nobody in for long who is not one."""
+    return Stays(principals=reports.standing(body.principals))
+
+
+@router.post("/stays/{principal}/left", action=Action.HUB_EVENT, dependencies=[HubOnly])
+def stay_left(principal: Principal, reports: Reports) -> Taken:
+    """Take the proxy's word that somebody has had no page of a shared workspace open for a while."""
+    return Taken(changed=reports.left(principal))
 
 
 @oauth.post("/token", action=Action.HUB_TOKEN)
@@ -98,12 +144,13 @@ def userinfo(request: Request, login: Login) -> JSONResponse:
     access_token = bearer_of(request)
     if not access_token:  # RFC 6750, 3.1: no error code where no token was shown
         return JSONResponse({}, 401, {**_NOT_KEPT, "WWW-Authenticate": "Bearer"})
-    principal = login.principal_of(access_token) if len(access_token) <= _LONGEST_TOKEN else None
-    if principal is None:
+    named = login.named_by(access_token) if len(access_token) <= _LONGEST_TOKEN else None
+    if named is None:
         fault: dict[str, Any] = {"error": Fault.INVALID_TOKEN.value}
         header = f'Bearer error="{Fault.INVALID_TOKEN.value}"'
         return JSONResponse(fault, 401, {**_NOT_KEPT, "WWW-Authenticate": header})
-    return JSONResponse({"sub": principal}, 200, _NOT_KEPT)
+    said = {"sub": named.principal, "name": named.shown_name, "enters": named.enters}
+    return JSONResponse({name: value for name, value in said.items() if value is not None}, 200, _NOT_KEPT)
 
 
 def _refused(refused: TokenRefused, *, basic: bool) -> JSONResponse:

@@ -8,14 +8,15 @@ from sqlmodel import Session, col, or_, select, update
 
 from broch_api.people.schemas import PersonRef
 from broch_api.people.service import roles_of
-from broch_api.projects.effects import stop_workspaces
 from broch_api.projects.schemas import MemberAdd, MemberView
+from broch_api.revocations.begin import EndedRight, revoke
 from broch_core.actions import Action
 from broch_core.actors import Actor, PlatformRole
 from broch_core.audit.record import AuditSubject
 from broch_core.clock import utc_now
 from broch_core.errors import Conflict, Invalid, NotFound
 from broch_core.lifecycles import ProjectStatus
+from broch_core.revocations import RevocationCause
 from broch_core.rules import Resource, require
 from broch_core.scope import find_project, scope_of
 from broch_core.store.unit import Store
@@ -117,18 +118,21 @@ class MemberRegister:
                 )
                 .values(withdrawn_at=now)
             )
-            record = change.audit(
+            change.audit(
                 actor.person_id,
                 Action.MEMBER_REMOVE,
                 AuditSubject("membership", membership.id, project_id),
                 facts={"person": person.id, "export_permissions_withdrawn": withdrawn.rowcount},
             )
-            stop_workspaces(
+            revoke(
                 change,
-                cause=record,
-                project_id=project_id,
-                person_id=person.id,
-                reason="You are no longer a member of the project.",
+                EndedRight(
+                    RevocationCause.MEMBER_REMOVED,
+                    project_id,
+                    actor.person_id,
+                    "You are no longer a member of the project.",
+                    person_id=person.id,
+                ),
             )
             roles = roles_of(session, [person.id])[person.id]
         return _view(membership, person, utc_now(), reviewer=PlatformRole.REVIEWER in roles)

@@ -9,8 +9,16 @@ from typing import Annotated, Any
 from fastapi import Request, Response
 
 from broch_api.projects.members import MemberRegister
-from broch_api.projects.schemas import BrowserPolicyChoice, MemberAdd, ProjectCreate, ProjectDetail
+from broch_api.projects.schemas import (
+    BrowserPolicyChoice,
+    IdleStopChoice,
+    MemberAdd,
+    ProjectCreate,
+    ProjectDetail,
+    SharedWorkspaceChoice,
+)
 from broch_api.projects.service import ACTIONS, ProjectRegister
+from broch_api.revocations.service import RevocationDesk
 from broch_core.actions import Action
 from broch_core.actors import Actor, ProjectRole
 from broch_core.confinement import BrowserPolicy
@@ -27,6 +35,7 @@ from broch_core.web.routing import Kind, Router, provided
 router = Router("/projects", kind=Kind.PAGE)
 Projects = Annotated[ProjectRegister, provided(ProjectRegister)]
 Members = Annotated[MemberRegister, provided(MemberRegister)]
+Revocations = Annotated[RevocationDesk, provided(RevocationDesk)]
 Shell = Annotated[Pages, provided(Pages)]
 
 _STEP: Mapping[ProjectStatus, int] = {
@@ -101,9 +110,18 @@ def create_project(
 
 
 @router.get("/{project_id}", action=Action.PROJECT_READ)
-def project_page(request: Request, project_id: Id, actor: Who, projects: Projects, shell: Shell) -> Response:
+def project_page(
+    request: Request,
+    project_id: Id,
+    actor: Who,
+    projects: Projects,
+    revocations: Revocations,
+    shell: Shell,
+) -> Response:
     """Show one project."""
-    return shell.render(request, "projects/detail.html", _context(actor, projects.detail(actor, project_id)))
+    context = _context(actor, projects.detail(actor, project_id))
+    ended = [(None, view) for view in revocations.of_project(actor, project_id)]
+    return shell.render(request, "projects/detail.html", context | {"ended": ended})
 
 
 def _move(event: ProjectEvent) -> Callable[..., Response]:
@@ -138,6 +156,35 @@ def choose_browsers(
         raise Invalid("Choose one of the options.", field="policy")
     projects.choose_browsers(actor, project_id, checked.body.policy)
     return shell.redirect(f"/projects/{project_id}", _BROWSERS[checked.body.policy])
+
+
+@router.post("/{project_id}/idle-stop", action=Action.PROJECT_IDLE_STOP)
+def choose_idle_stop(
+    project_id: Id, form: PostedForm, actor: Who, projects: Projects, shell: Shell
+) -> Response:
+    """Say how long a workspace may be idle before it is stopped."""
+    checked = check(IdleStopChoice, {"minutes": form["minutes"].strip() or None})
+    if checked.body is None:
+        raise Invalid(
+            "Give minutes as a whole number: 0 for never, nothing for the platform's.", field="minutes"
+        )
+    projects.choose_idle_stop(actor, project_id, checked.body.minutes)
+    return shell.redirect(f"/projects/{project_id}", "It holds for workspaces that start from now on.")
+
+
+@router.post("/{project_id}/shared-workspace", action=Action.PROJECT_SHARED_WORKSPACE)
+def allow_shared(project_id: Id, form: PostedForm, actor: Who, projects: Projects, shell: Shell) -> Response:
+    """Say whether members may work in one workspace together."""
+    checked = check(SharedWorkspaceChoice, {"allowed": form["allowed"]})
+    if checked.body is None:
+        raise Invalid("Choose one of the options.", field="allowed")
+    projects.allow_shared(actor, project_id, allowed=checked.body.allowed)
+    text = (
+        "Members may work in one workspace together. What a cell does there is the project's act."
+        if checked.body.allowed
+        else "There is no shared workspace any more. If one ran, it stops now."
+    )
+    return shell.redirect(f"/projects/{project_id}", text)
 
 
 @router.post("/{project_id}/members", action=Action.MEMBER_ADD)
@@ -201,9 +248,13 @@ def _context(actor: Actor, project: ProjectDetail) -> dict[str, Any]:
         "may_manage": decide(actor, Action.MEMBER_ADD, about).allowed
         and project.status is not ProjectStatus.ENDED,
         "may_choose_browsers": decide(actor, Action.PROJECT_BROWSER_POLICY, about).allowed,
+        "may_choose_idle": decide(actor, Action.PROJECT_IDLE_STOP, about).allowed,
+        "may_choose_shared": decide(actor, Action.PROJECT_SHARED_WORKSPACE, about).allowed,
+        "shared_options": [("false", "Not allowed"), ("true", "Allowed")],
         "browser_options": [(policy.value, policy.value.capitalize()) for policy in BrowserPolicy],
         "is_member": actor.is_member(project.id),
         "role_options": [(role.value, role.value.capitalize()) for role in ProjectRole],
         "values": {},
         "errors": {},
+        "ended": [],
     }

@@ -9,11 +9,13 @@ from fastapi import Query
 from broch_api.projects.members import MemberRegister
 from broch_api.projects.schemas import (
     BrowserPolicyChoice,
+    IdleStopChoice,
     MemberAdd,
     MemberView,
     ProjectCreate,
     ProjectDetail,
     ProjectView,
+    SharedWorkspaceChoice,
 )
 from broch_api.projects.service import ProjectRegister
 from broch_core.actions import Action
@@ -78,6 +80,18 @@ def end_project(project_id: Id, actor: Who, projects: Projects) -> ProjectView:
 def choose_browsers(project_id: Id, body: BrowserPolicyChoice, actor: Who, projects: Projects) -> ProjectView:
     """Say what a browser without `Connection-Allowlist` is told; `refuse` stops the workspaces that are open."""
     return projects.choose_browsers(actor, project_id, body.policy)
+
+
+@router.post("/{project_id}/idle-stop", action=Action.PROJECT_IDLE_STOP)
+def choose_idle_stop(project_id: Id, body: IdleStopChoice, actor: Who, projects: Projects) -> ProjectView:
+    """Say how long a workspace may be idle before it is stopped; it holds for starts from now on."""
+    return projects.choose_idle_stop(actor, project_id, body.minutes)
+
+
+@router.post("/{project_id}/shared-workspace", action=Action.PROJECT_SHARED_WORKSPACE)
+def allow_shared(project_id: Id, body: SharedWorkspaceChoice, actor: Who, projects: Projects) -> ProjectView:
+    """Say whether members may work in one workspace together: what a cell did there is the project's act, not a person's."""
+    return projects.allow_shared(actor, project_id, allowed=body.allowed)
 
 
 @router.get("/{project_id}/members", action=Action.PROJECT_READ)

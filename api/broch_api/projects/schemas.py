@@ -13,8 +13,9 @@ from broch_core.actors import ProjectRole
 from broch_core.confinement import BrowserPolicy
 from broch_core.ids import Id
 from broch_core.lifecycles import PROJECT, ProjectEvent, ProjectStatus
-from broch_core.tables.projects import Project
+from broch_core.tables.projects import Project, UserNamespaces
 from broch_core.web.texts import Line, Paragraphs, Slug
+from broch_workspaces.cluster.spec import Quota
 
 ProjectName = Annotated[Line, Field(max_length=120, examples=["Tumour texture"])]
 Day = Annotated[date, Field(examples=["2026-11-30"])]
@@ -34,6 +35,17 @@ class ProjectCreate(BaseModel):
     starts_on: Annotated[Day, Field(description="First day, in UTC.")]
     ends_on: Annotated[Day, Field(description="Last day, included, in UTC.")]
     browser_policy: BrowserPolicy = BrowserPolicy.WARN
+    user_namespaces: Annotated[
+        UserNamespaces,
+        Field(
+            description="On a cluster: whether data on storage without id-mapped mounts (NFS) is refused, because its pods "
+            "cannot run in user namespaces of their own."
+        ),
+    ] = UserNamespaces.WHERE_POSSIBLE
+    quota: Annotated[
+        Quota | None,
+        Field(description="On a cluster: what all its workspaces may use together; absent: the platform's."),
+    ] = None
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -48,6 +60,35 @@ class BrowserPolicyChoice(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     policy: BrowserPolicy
+
+
+LONGEST_IDLE_MINUTES = 30 * 24 * 60
+"""A month: longer than any start runs."""
+
+
+class IdleStopChoice(BaseModel):
+    """How long workspaces of a project may be idle."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    minutes: Annotated[
+        Annotated[int, Field(ge=0, le=LONGEST_IDLE_MINUTES)] | None,
+        Field(description="Minutes; 0: never stopped for that; null: as the platform says.", examples=[60]),
+    ]
+
+
+class SharedWorkspaceChoice(BaseModel):
+    """Whether members may work in one workspace together."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    allowed: Annotated[
+        bool,
+        Field(
+            description="True: what a cell did there is the project's act, and nobody can tell whose. False also stops it.",
+            examples=[True],
+        ),
+    ]
 
 
 class MemberAdd(BaseModel):
@@ -90,6 +131,14 @@ class ProjectView(BaseModel):
     browser_policy: BrowserPolicy = Field(
         description="What a browser that does not enforce `Connection-Allowlist` is told."
     )
+    idle_minutes: int | None = Field(
+        description="Minutes without activity before a workspace is stopped; 0: never; null: as the platform says."
+    )
+    shared_workspace: bool = Field(
+        description="Members may work in one workspace together, in which nobody can tell whose act a cell was."
+    )
+    user_namespaces: UserNamespaces = Field(description="What its zone on a cluster asks of storage.")
+    quota: Quota | None = Field(description="What all its workspaces may use together; null: the platform's.")
     created_at: datetime
     possible: list[ProjectEvent] = Field(description="What its life cycle allows next.")
 
@@ -105,6 +154,10 @@ class ProjectView(BaseModel):
             starts_on=project.starts_on,
             ends_on=project.ends_on,
             browser_policy=project.browser_policy,
+            idle_minutes=project.idle_minutes,
+            shared_workspace=project.shared_workspace,
+            user_namespaces=project.user_namespaces,
+            quota=Quota.model_validate(project.quota) if project.quota else None,
             created_at=project.created_at,
             possible=sorted(PROJECT.events(project.status)),
         )

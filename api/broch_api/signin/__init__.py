@@ -1,1 +1,1 @@
-"""Signing in and out. The demo's sign-in asks for no password, so it answers this machine alone."""
+"""Signing in and out. How people sign in is one of several ways, chosen when Broch starts (`ways.py`)."""

@@ -7,36 +7,36 @@ from urllib.parse import urlsplit
 
 from fastapi import Query, Request, Response
 
-from broch_api.signin.near import NearSignIn, SignIn
+from broch_api.signin.answers import ATTEMPT_COOKIE, forget, keep, leave, local_path, welcome
 from broch_api.signin.probe import ANSWERS, probe_page
+from broch_api.signin.service import SessionDesk
+from broch_api.signin.ways import Departure, SignInWay, Wish
 from broch_core.actions import Action
-from broch_core.clock import utc_now
 from broch_core.errors import Invalid
 from broch_core.web.forms import PostedForm
 from broch_core.web.guard import COOKIE, Visitor, Who
 from broch_core.web.pages import THEME_COOKIE, THEMES, Pages
 from broch_core.web.routing import Kind, Router, provided
-from broch_core.web.texts import hidden_character
+
+__all__ = ["local_path", "router"]
 
 router = Router(kind=Kind.PAGE)
 Shell = Annotated[Pages, provided(Pages)]
+Way = Annotated[SignInWay, provided(SignInWay)]
+Desk = Annotated[SessionDesk, provided(SessionDesk)]
 _YEAR_SECONDS = 365 * 24 * 3600
-_LONGEST_NEXT = 2000
-
-
-def local_path(href: str) -> str:
-    """Return `href` if it is a path on this origin, else the first page: nobody is led elsewhere by a link to us."""
-    plain = href.startswith("/") and not href.startswith("//") and "\\" not in href
-    return href if plain and len(href) <= _LONGEST_NEXT and hidden_character(href) is None else "/"
+_ATTEMPT_SECONDS = 600
 
 
 @router.get("/sign-in", action=Action.SESSION_START)
 def sign_in_page(
-    request: Request, sign_in: NearSignIn, shell: Shell, next_: Annotated[str, Query(alias="next")] = "/"
+    request: Request, way: Way, shell: Shell, next_: Annotated[str, Query(alias="next")] = "/"
 ) -> Response:
     """Ask who is there."""
-    context = {"people": sign_in.people(), "action": "/sign-in", "next": local_path(next_), "notes": []}
-    return shell.render(request, "signin/page.html", context)
+    template, shown = way.page(request)
+    return shell.render(
+        request, template, {"action": "/sign-in", "next": local_path(next_), "notes": [], **shown}
+    )
 
 
 @router.get("/sign-in/probe", action=Action.PUBLIC_READ)
@@ -46,30 +46,31 @@ def sign_in_probe() -> Response:
 
 
 @router.post("/sign-in", action=Action.SESSION_START)
-def start_session(form: PostedForm, sign_in: NearSignIn, visitor: Visitor, shell: Shell) -> Response:
+def start_session(
+    request: Request, form: PostedForm, way: Way, desk: Desk, visitor: Visitor, shell: Shell
+) -> Response:
     """Sign in; whoever was signed in in this browser is signed out."""
-    started = sign_in.start(form["person"], kind="browser", confined=ANSWERS.get(form["confined"]))
+    wish = Wish(local_path(form["next"]), ANSWERS.get(form["confined"]))
+    begun = way.begin(request, form, wish)
+    if isinstance(begun, Departure):
+        response = leave(shell, request, begun.address, signing_out=False)
+        keep(response, ATTEMPT_COOKIE, begun.browser, _ATTEMPT_SECONDS)
+        return response
     if visitor is not None:
-        sign_in.end(visitor)
-    response = shell.redirect(local_path(form["next"]))
-    response.set_cookie(
-        COOKIE,
-        started.token,
-        max_age=int((started.expires_at - utc_now()).total_seconds()),
-        path="/",
-        secure=True,
-        httponly=True,
-        samesite="lax",
-    )
-    return response
+        desk.end(visitor)
+    return welcome(shell, begun, wish.next)
 
 
 @router.post("/sign-out", action=Action.SESSION_END)
-def end_session(actor: Who, sign_in: SignIn, shell: Shell) -> Response:
-    """Sign out."""
-    sign_in.end(actor)
-    response = shell.redirect("/sign-in", "You are signed out.")
-    response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="lax")
+def end_session(request: Request, actor: Who, way: Way, desk: Desk, shell: Shell) -> Response:
+    """Sign out, here and where the sign-in came from."""
+    desk.end(actor)
+    if (address := way.farewell()) is not None:
+        request.state.actor = None  # the page is for somebody who is not signed in any more
+        response = leave(shell, request, address, signing_out=True)
+    else:
+        response = shell.redirect("/sign-in", "You are signed out.")
+    forget(response, COOKIE)
     return response
 
 
@@ -82,7 +83,5 @@ def choose_theme(request: Request, form: PostedForm, shell: Shell) -> Response:
     came_from = urlsplit(request.headers.get("referer", ""))
     path = came_from.path + (f"?{came_from.query}" if came_from.query else "")
     response = shell.redirect(local_path(path))
-    response.set_cookie(
-        THEME_COOKIE, theme, max_age=_YEAR_SECONDS, path="/", secure=True, httponly=True, samesite="lax"
-    )
+    keep(response, THEME_COOKIE, theme, _YEAR_SECONDS)
     return response

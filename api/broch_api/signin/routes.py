@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from broch_api.signin.near import NearSignIn, SignIn
-from broch_api.signin.schemas import SessionStart, SessionStarted, SessionView
+from typing import Annotated
+
+from broch_api.signin.schemas import SessionView
+from broch_api.signin.service import SessionDesk
 from broch_core.actions import Action
 from broch_core.web.guard import Who
-from broch_core.web.routing import Router
+from broch_core.web.routing import Router, provided
 
 router = Router("/api/v1/sessions", tag="sessions")
-
-
-@router.post("", action=Action.SESSION_START, status_code=201)
-def start_session(body: SessionStart, sign_in: NearSignIn) -> SessionStarted:
-    """Sign in to the demo from this machine and get a bearer token."""
-    started = sign_in.start(body.handle, kind="cli")
-    return SessionStarted(token=started.token, expires_at=started.expires_at)
+Desk = Annotated[SessionDesk, provided(SessionDesk)]
 
 
 @router.get("/current", action=Action.SESSION_READ)
-def read_session(actor: Who, sign_in: SignIn) -> SessionView:
+def read_session(actor: Who, desk: Desk) -> SessionView:
     """Say who you are, with roles and memberships of now."""
-    return sign_in.current(actor)
+    return desk.current(actor)
 
 
 @router.delete("/current", action=Action.SESSION_END, status_code=204)
-def end_session(actor: Who, sign_in: SignIn) -> None:
+def end_session(actor: Who, desk: Desk) -> None:
     """Sign out: the token is worth nothing any more."""
-    sign_in.end(actor)
+    desk.end(actor)

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from broch_api.people.schemas import PersonRef
 from broch_core.actors import PlatformRole, ProjectRole
 from broch_core.ids import Id
-from broch_core.web.texts import Slug
-
-
-class SessionStart(BaseModel):
-    """Who signs in."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    handle: Annotated[Slug, Field(examples=["ada"])]
 
 
 class SessionStarted(BaseModel):

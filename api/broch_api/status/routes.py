@@ -7,6 +7,8 @@ from typing import Annotated
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
+from broch_api.freeze.service import FreezeDesk
+from broch_api.revocations.service import RevocationDesk
 from broch_api.status.service import Readiness, StatusDesk
 from broch_core.actions import Action
 from broch_core.web.guard import Who
@@ -16,6 +18,8 @@ from broch_core.web.routing import Kind, Router, provided
 router = Router("", tag="status")
 pages = Router("/status", kind=Kind.PAGE)
 Desk = Annotated[StatusDesk, provided(StatusDesk)]
+Freeze = Annotated[FreezeDesk, provided(FreezeDesk)]
+Revocations = Annotated[RevocationDesk, provided(RevocationDesk)]
 Shell = Annotated[Pages, provided(Pages)]
 
 
@@ -46,6 +50,10 @@ def metrics(desk: Desk) -> Response:
 
 
 @pages.get("", action=Action.STATUS_READ)
-def status_page(request: Request, actor: Who, desk: Desk, shell: Shell) -> Response:
-    """Show how every part is doing, and what to do about those that are not well."""
-    return shell.render(request, "status/page.html", {"readiness": desk.overview(actor)})
+def status_page(
+    request: Request, actor: Who, desk: Desk, revocations: Revocations, freeze: Freeze, shell: Shell
+) -> Response:
+    """Show how every part is doing, what to do about those that are not well, and which rights ended lately."""
+    context = {"readiness": desk.overview(actor), "ended": revocations.everywhere(actor)}
+    context["freeze"] = freeze.state(actor)
+    return shell.render(request, "status/page.html", context)

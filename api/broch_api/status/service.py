@@ -8,6 +8,7 @@ import structlog
 from pydantic import BaseModel, Field
 from sqlmodel import col, func, select
 
+from broch_api.revocations.service import counts as revocation_counts
 from broch_api.status.parts import HealthPart, PartHealth
 from broch_core.actions import Action
 from broch_core.actors import Actor
@@ -106,6 +107,7 @@ class StatusDesk:
                     select(Workspace.status, func.count()).group_by(Workspace.status)
                 )
             }
+            revocations = revocation_counts(session)
         parts = self.readiness().parts
         lines = [
             *_gauge(
@@ -122,6 +124,11 @@ class StatusDesk:
                 "broch_workspaces",
                 "Workspaces by state.",
                 [(f'{{state="{status.value}"}}', counted.get(status, 0)) for status in WorkspaceStatus],
+            ),
+            *_gauge(
+                "broch_revocations",
+                "Rights that ended and whose end was not seen in full; late: after 60 seconds.",
+                [(f'{{state="{state}"}}', count) for state, count in revocations.items()],
             ),
             *_gauge(
                 "broch_part_ok",

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 from sqlmodel import Session, col, select
 
+from broch_api.workspaces.entrants import end_stays, stays
 from broch_api.workspaces.hub import HubClient, HubRefused
+from broch_api.workspaces.premises import Premises
 from broch_api.workspaces.rights import SIGNED_OUT
 from broch_api.workspaces.rows import entered_by
 from broch_core.actions import Action
 from broch_core.actors import SYSTEM, Actor
 from broch_core.audit.record import AuditSubject
+from broch_core.clock import utc_now
+from broch_core.errors import Conflict, NotFound
 from broch_core.lifecycles import WORKSPACE, WorkspaceEvent, WorkspaceStatus
 from broch_core.outbox.worker import TemporaryError
 from broch_core.store.unit import Change, Store
@@ -23,13 +27,19 @@ from broch_core.tables.workspaces import Workspace
 log = structlog.get_logger()
 
 LONGEST_MESSAGE = 500
-_RIGHTS_GONE: Mapping[str, Any] = {"door_token_hash": None, "grant_ids": []}
+ZONE_WAIT = timedelta(minutes=2)
+"""How long a start waits for the project's zone: volumes of some stores take a minute."""
+_RIGHTS_GONE: Mapping[str, Any] = {"door_token_hash": None, "grant_ids": [], "idle_stop_at": None}
 
 
 def settle(change: Change, row: Workspace, event: WorkspaceEvent, message: str | None) -> None:
     """Record that a workspace is gone, failed or ready; its rights end unless it is ready."""
     values = {} if event is WorkspaceEvent.READY else _RIGHTS_GONE
     change.advance(WORKSPACE, row, event, message=message and message[:LONGEST_MESSAGE], **values)
+    if event is not WorkspaceEvent.READY and row.person_id is None:
+        end_stays(
+            change, stays(change.session, workspace_id=row.id, lock=True), SYSTEM, "the workspace has ended"
+        )
     change.audit(
         SYSTEM,
         Action.HUB_EVENT,
@@ -42,6 +52,13 @@ def settle(change: Change, row: Workspace, event: WorkspaceEvent, message: str |
 def mark_stopping(change: Change, row: Workspace, actor_id: str, reason: str) -> None:
     """Take a workspace's rights away at once; the hub stops it afterwards."""
     change.advance(WORKSPACE, row, WorkspaceEvent.STOP, message=reason[:LONGEST_MESSAGE], **_RIGHTS_GONE)
+    if row.person_id is None:
+        end_stays(
+            change,
+            stays(change.session, workspace_id=row.id, lock=True),
+            actor_id,
+            "the workspace was stopped",
+        )
     change.audit(
         actor_id,
         Action.WORKSPACE_STOP,
@@ -60,20 +77,32 @@ def stop_later(change: Change, row: Workspace, actor_id: str, reason: str) -> No
     )
 
 
+def stop_shared(change: Change, project_id: str, actor_id: str, reason: str) -> None:
+    """Stop the workspace that members of a project share, if it runs."""
+    query = select(Workspace).where(Workspace.project_id == project_id, col(Workspace.person_id).is_(None))
+    row = change.session.exec(query.with_for_update()).first()
+    if row is not None and row.status in (WorkspaceStatus.STARTING, WorkspaceStatus.RUNNING):
+        stop_later(change, row, actor_id, reason)
+
+
 def stop_entered(change: Change, actor: Actor) -> None:
-    """Stop every workspace that the actor's session entered: the session ends in this transaction."""
+    """Stop every workspace that the actor's session entered, and end its stay in shared ones: it ends in this transaction."""
     for workspace_id in entered_by(change.session, actor.session_id or ""):
         row = change.session.get(Workspace, workspace_id, with_for_update=True)
         if row is not None and row.status in (WorkspaceStatus.STARTING, WorkspaceStatus.RUNNING):
             stop_later(change, row, actor.person_id, SIGNED_OUT)
+    if actor.session_id:
+        own = stays(change.session, session_id=actor.session_id, lock=True)
+        end_stays(change, own, actor.person_id, "the session has ended")
 
 
 class WorkspaceEffects:
     """Handlers of the outbox."""
 
-    def __init__(self, store: Store, hub: HubClient) -> None:
+    def __init__(self, store: Store, hub: HubClient, premises: Premises) -> None:
         self._store = store
         self._hub = hub
+        self._premises = premises
 
     def start(self, payload: Mapping[str, Any]) -> None:
         """Have the hub start a workspace.
@@ -88,8 +117,19 @@ class WorkspaceEffects:
             row = session.get(Workspace, str(payload["workspace_id"]))
         if row is None or row.status is not WorkspaceStatus.STARTING or row.version != payload["version"]:
             return
-        if row.door_token_hash is None and self._hub.server(row.principal) is not None:
-            # It runs without a plan of this start: a server from before, with rights from before.
+        try:
+            waits = self._premises.lacks(row.project_id)
+        except (Conflict, NotFound) as error:
+            self._fail(row, error.detail)
+            return
+        if waits is not None:
+            if utc_now() - (row.opened_at or utc_now()) > ZONE_WAIT:
+                self._fail(row, f"{waits} It took longer than {ZONE_WAIT.seconds} s; ask a platform admin.")
+                return
+            raise TemporaryError(waits, 0.5)
+        if row.door_token_hash is None:
+            # Without a plan of this start, all that the hub has is from before: a server perhaps, and in any case the
+            # sign-ins of a start that ended by itself, whose sessions may be over since. None of them enters this one.
             self._stop_at_hub(row.principal)
         try:
             self._hub.start(row.principal)

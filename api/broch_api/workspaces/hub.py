@@ -1,21 +1,26 @@
-"""The hub's REST API, over its unix socket (docs/architecture.md, *Internal API*)."""
+"""The hub's REST API, over its unix socket or over TLS (docs/architecture.md, *Internal API*; docs/cluster.md)."""
 
 from __future__ import annotations
 
+import ssl
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
 
 from broch_core.outbox.worker import TemporaryError
+from broch_core.tls import Renewed, client_context
 
 _TIMEOUT = httpx.Timeout(20.0, connect=3.0)
 """Seconds. The hub answers a start after at most 10 (`slow_spawn_timeout`), then goes on by itself."""
 _PAGE = 100
 _LONGEST_REASON = 400
+_GENERATIONS = 3
+"""Certificates whose connections are kept: the one in force, and those of before, on which a call may still wait."""
 
 
 class HubAway(TemporaryError):
@@ -35,21 +40,43 @@ class Server:
     """`spawn`, `stop`, ... while it is on its way."""
 
 
+def _socket(path: Path) -> httpx.HTTPTransport:
+    # No TLS is spoken there: an empty context saves reading everybody's roots.
+    return httpx.HTTPTransport(uds=str(path), verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+
+
 class HubClient:
     """Starts and stops the servers of principals. Safe to use from several threads.
 
     Args:
-        socket: `run/hub/hub.sock`.
+        way: `run/hub/hub.sock`, or a transport to the hub's API elsewhere.
         token: the control plane's own API token of the hub.
+        origin: scheme and host of every call.
     """
 
-    def __init__(self, socket: Path, token: str) -> None:
+    def __init__(self, way: Path | httpx.BaseTransport, token: str, *, origin: str = "http://hub") -> None:
         self._client = httpx.Client(
-            transport=httpx.HTTPTransport(uds=str(socket)),
-            base_url="http://hub/hub/api",
+            transport=_socket(way) if isinstance(way, Path) else way,
+            base_url=f"{origin}/hub/api",
             headers={"Authorization": f"token {token}"},
             timeout=_TIMEOUT,
         )
+
+    @classmethod
+    def over_tls(cls, origin: str, tls: Path, token: str) -> Self:
+        """Return the client of a hub on a cluster; both sides show certificates.
+
+        Args:
+            origin: such as `https://broch-hub:8081`.
+            tls: folder of our own certificate and of the authority that is believed.
+            token: the control plane's own API token of the hub.
+
+        Raises:
+            ValueError: the address is not `https`.
+        """
+        if not origin.startswith("https://"):
+            raise ValueError("services of a cluster speak TLS only")
+        return cls(_Renewing(tls), token, origin=origin.rstrip("/"))
 
     def close(self) -> None:
         """Close its connections."""
@@ -62,7 +89,7 @@ class HubClient:
             HubAway: nobody answers.
             HubRefused: the server did not start.
         """
-        self._call("POST", _user(principal), accept=(201, 409))
+        self.make_user(principal)
         answer = self._call("POST", f"{_user(principal)}/server", accept=(201, 202, 400))
         if answer.status_code == 400:  # it runs already, or is on its way down, or cannot start
             server = self.server(principal)
@@ -70,6 +97,15 @@ class HubClient:
                 raise HubRefused(_reason(answer))
             if server.pending == "stop":
                 raise HubAway("the server of an earlier start is still stopping")
+
+    def make_user(self, principal: str) -> None:
+        """Make the principal's user, unless there is one: nobody else can sign in to the hub.
+
+        Raises:
+            HubAway: nobody answers.
+            HubRefused: the hub does not make it.
+        """
+        self._call("POST", _user(principal), accept=(201, 409))
 
     def stop(self, principal: str) -> bool:
         """Have a server stopped, and everybody signed out of it; return whether it is gone.
@@ -136,6 +172,40 @@ class HubClient:
         if answer.status_code in (429, 502, 503, 504):
             raise HubAway(f"the hub is busy ({answer.status_code})")
         raise HubRefused(_reason(answer))
+
+
+class _Renewing(httpx.BaseTransport):
+    """Connections by the certificate as it is now: certificates are renewed while we run.
+
+    Args:
+        tls: folder of our own certificate and of the authority that is believed.
+    """
+
+    def __init__(self, tls: Path) -> None:
+        self._context = Renewed(tls, client_context)
+        self._context()  # a start without certificates fails at once, and not with the first workspace
+        self._lock = threading.Lock()
+        self._made: list[tuple[ssl.SSLContext, httpx.HTTPTransport]] = []
+        """The one in use last. Those before it are kept while calls of other threads may be under way on them."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Make one call."""
+        return self._now().handle_request(request)
+
+    def close(self) -> None:
+        """Close all connections."""
+        for _, transport in self._made:
+            transport.close()
+
+    def _now(self) -> httpx.HTTPTransport:
+        with self._lock:
+            context = self._context()
+            if not self._made or self._made[-1][0] is not context:
+                # Not from the environment: a proxy set there would be told the token.
+                self._made.append((context, httpx.HTTPTransport(verify=context, trust_env=False)))
+            if len(self._made) > _GENERATIONS:
+                self._made.pop(0)[1].close()
+            return self._made[-1][1]
 
 
 def _user(principal: str) -> str:

@@ -10,9 +10,12 @@ from broch_api.workspaces.schemas import WorkspaceView
 from broch_api.workspaces.service import WorkspaceDesk
 from broch_core.actions import Action
 from broch_core.actors import PlatformRole
+from broch_core.clock import utc_now
 from broch_core.ids import Id
 from broch_core.lifecycles import WorkspaceStatus
+from broch_core.scope import not_running
 from broch_core.tables.projects import Project
+from broch_core.web.forms import PostedForm
 from broch_core.web.guard import Who
 from broch_core.web.pages import Pages
 from broch_core.web.paging import PAGE, Before
@@ -50,14 +53,19 @@ def workspace_page(request: Request, project_id: Id, actor: Who, desk: Desk, she
     """Show your workspace in a project: its notebook, its start, or why there is none."""
     project, view = desk.mine(actor, project_id)
     lacks, entry = desk.browser_lacks(actor, project)
-    context = _frame(project, view) | {"warning": lacks, "refused": None if entry.allowed else entry.reason}
+    context = _frame(project, view) | {
+        "warning": lacks,
+        "refused": None if entry.allowed else entry.reason,
+        "profiles": desk.profiles,
+        "profile": view.profile if view else None,
+    }
     return shell.render(request, "workspace_frame.html", {"workspace": context})
 
 
 @router.post("/projects/{project_id}/workspace", action=Action.WORKSPACE_OPEN)
-def open_workspace(project_id: Id, actor: Who, desk: Desk, shell: Shell) -> Response:
+def open_workspace(project_id: Id, form: PostedForm, actor: Who, desk: Desk, shell: Shell) -> Response:
     """Open your workspace in a project, and show its start."""
-    desk.open(actor, project_id)
+    desk.open(actor, project_id, form["profile"] or None)
     return shell.redirect(f"/projects/{project_id}/workspace")
 
 
@@ -83,7 +91,7 @@ def workspace_watch(request: Request, project_id: Id, actor: Who, desk: Desk, sh
 def workspace_card(request: Request, project_id: Id, actor: Who, desk: Desk, shell: Shell) -> Response:
     """Fill the card of the project's page with the present state."""
     project, view = desk.mine(actor, project_id)
-    context = {"project": project, "workspace": view}
+    context = {"project": project, "workspace": view, "profiles": desk.profiles, "shut": _shut(project)}
     return shell.render(request, "workspaces/_card.html", context)
 
 
@@ -91,6 +99,7 @@ def _frame(project: Project, view: WorkspaceView | None) -> dict[str, Any]:
     here = f"/projects/{project.id}/workspace"
     message, _, log = (view.message or "" if view else "").partition("\n")
     state = view.status.value if view else WorkspaceStatus.STOPPED.value
+    shut = _shut(project)
     return {
         "project_name": project.name,
         "project_href": f"/projects/{project.id}",
@@ -98,7 +107,8 @@ def _frame(project: Project, view: WorkspaceView | None) -> dict[str, Any]:
         "until": view.deadline_at if view else None,
         "src": view.url if view else None,
         "stop_action": f"/workspaces/{view.id}/stop" if view else None,
-        "start_action": here if state != WorkspaceStatus.STOPPING else None,
+        "start_action": here if state != WorkspaceStatus.STOPPING and shut is None else None,
+        "shut": shut,
         "airlock_href": f"/airlock?project_id={project.id}",
         "airlock_state": None,
         "airlock_fragment": f"/airlock/fragment?project={project.id}",
@@ -108,13 +118,20 @@ def _frame(project: Project, view: WorkspaceView | None) -> dict[str, Any]:
         if state == WorkspaceStatus.STARTING
         else (),  # a failure may come long after the start
         "step": 2 if view and view.planned else 1,
-        "message": message or _note(state),
+        "message": message or note_of(state, _FRESH),
         "log": log,
     }
 
 
-def _note(state: str) -> str:
+def _shut(project: Project) -> str | None:
+    """Say why no workspace of a project can be started; nothing where it can."""
+    why = not_running(project, utc_now())
+    return f"{why.detail} {why.remedy or ''}".strip() if why is not None else None
+
+
+def note_of(state: str, usual: str) -> str:
+    """Return what is said of a state that has no message of its own."""
     return {
         WorkspaceStatus.STARTING.value: "This takes a few seconds.",
         WorkspaceStatus.STOPPING.value: "It is stopping. Load the page again in a moment.",
-    }.get(state, _FRESH)
+    }.get(state, usual)

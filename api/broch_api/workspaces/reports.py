@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import datetime
 from typing import Literal
 
 import structlog
+from sqlmodel import and_, col, or_, select
 
 from broch_api.workspaces.effects import LONGEST_MESSAGE, settle
+from broch_api.workspaces.entrants import end_stays, stays
 from broch_api.workspaces.rows import find_principal
 from broch_core.actions import Action
 from broch_core.actors import SYSTEM
@@ -15,6 +19,9 @@ from broch_core.clock import utc_now
 from broch_core.lifecycles import WORKSPACE, WorkspaceEvent, WorkspaceStatus
 from broch_core.settings import Settings
 from broch_core.store.unit import Store
+from broch_core.tables.people import Person, UserSession
+from broch_core.tables.projects import Membership
+from broch_core.tables.workspaces import Entrant, Workspace
 from broch_core.web.texts import hidden_character
 
 log = structlog.get_logger()
@@ -23,9 +30,9 @@ STEP = 64 << 20
 """Bytes between two audit records of what one start showed."""
 _HAS_PAGES = frozenset({WorkspaceStatus.RUNNING, WorkspaceStatus.STARTING})
 
-Reported = Literal["running", "stopped", "failed"]
+Reported = Literal["running", "waiting", "stopped", "failed"]
 
-_EVENTS: dict[Reported, WorkspaceEvent] = {
+_EVENTS: dict[str, WorkspaceEvent] = {
     "running": WorkspaceEvent.READY,
     "stopped": WorkspaceEvent.GONE,
     "failed": WorkspaceEvent.FAIL,
@@ -69,6 +76,8 @@ class WorkspaceReports:
         Raises:
             NotFound: nobody has this principal.
         """
+        if reported == "waiting":
+            return self._waits(principal, detail, start)
         event = _EVENTS[reported]
         with self._store.write() as change:
             row = find_principal(change.session, principal, lock=True)
@@ -84,6 +93,72 @@ class WorkspaceReports:
             known = row.message if row.status is WorkspaceStatus.STOPPING else None
             settle(change, row, event, known or readable(detail) or None)
         return True
+
+    def _waits(self, principal: str, detail: str, start: str) -> bool:
+        """Note what a start waits for, for its page; the start goes on."""
+        with self._store.write(housekeeping=True) as change:
+            row = find_principal(change.session, principal, lock=True)
+            if row.status is not WorkspaceStatus.STARTING or row.door_token_hash is None:
+                return False
+            if start and start != start_of(row.door_token_hash):
+                return False
+            row.message = readable(detail) or None
+            change.session.add(row)
+        return True
+
+    def idle(self, principal: str, stop_at: datetime | None, start: str) -> bool:
+        """Note when an idle workspace will be stopped, for its page; None: something goes on in it again.
+
+        Raises:
+            NotFound: nobody has this principal.
+        """
+        with self._store.write(housekeeping=True) as change:
+            row = find_principal(change.session, principal, lock=True)
+            if row.status is not WorkspaceStatus.RUNNING or row.door_token_hash is None:
+                return False
+            if start != start_of(row.door_token_hash) or row.idle_stop_at == stop_at:
+                return False
+            row.idle_stop_at = stop_at
+            change.session.add(row)
+        return True
+
+    def left(self, principal: str) -> bool:
+        """End the stay of who has had no page of a shared workspace open for a while; return whether there was one."""
+        with self._store.write() as change:
+            found = stays(change.session, principal=principal, lock=True)
+            end_stays(change, found, SYSTEM, "no page is open")
+        return bool(found)
+
+    def standing(self, principals: Collection[str]) -> list[str]:
+        """Return which stays in shared workspaces go on, of those that the hub lets in.
+
+        Judged by what each hangs on now, and not by whether somebody has ended it yet.
+        """
+        now = utc_now()
+        found = (
+            select(Entrant.principal)
+            .join(UserSession, col(UserSession.id) == Entrant.session_id)
+            .join(Person, col(Person.id) == Entrant.person_id)
+            .join(Workspace, col(Workspace.id) == Entrant.workspace_id)
+            .join(
+                Membership,
+                and_(
+                    col(Membership.project_id) == Workspace.project_id,
+                    col(Membership.person_id) == Entrant.person_id,
+                ),
+            )
+            .where(
+                col(Entrant.principal).in_(principals),
+                col(Entrant.left_at).is_(None),
+                col(UserSession.ended_at).is_(None),
+                UserSession.expires_at > now,
+                col(Person.disabled_at).is_(None),
+                or_(col(Membership.until).is_(None), col(Membership.until) > now),
+                Workspace.status == WorkspaceStatus.RUNNING,
+            )
+        )
+        with self._store.read() as session:
+            return sorted({*session.exec(found)})
 
     def shown(self, principal: str, size: int) -> None:
         """Add bytes that a workspace's pages sent to the browser.

@@ -30,7 +30,7 @@ def list_workspaces(
 @router.post("", action=Action.WORKSPACE_OPEN, status_code=202)
 def open_workspace(body: WorkspaceOpen, actor: Who, desk: Desk) -> WorkspaceView:
     """Open your workspace in a project. It starts in the background: read it until it is running or failed."""
-    return desk.open(actor, body.project_id)
+    return desk.open(actor, body.project_id, body.profile)
 
 
 @router.get("/{workspace_id}", action=Action.WORKSPACE_READ)

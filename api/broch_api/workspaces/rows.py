@@ -44,6 +44,7 @@ class Standing:
             mounted=frozenset() if starting else frozenset(self.workspace.grant_ids),
             live=frozenset(grant.id for grant, _, _ in self.grants),
             signed_out=self.signed_out and not starting,
+            allowed=self.workspace.person_id is not None or self.project.shared_workspace,
         )
 
 
@@ -81,7 +82,10 @@ def standing_of(session: Session, workspace: Workspace, now: datetime) -> Standi
     project = session.get(Project, workspace.project_id)
     if project is None:
         raise NotFound
-    member, until = membership_end(session, project.id, workspace.person_id, now)
+    # The shared one stands on the project's rights; its members' own are asked of each stay in it.
+    member, until = True, None
+    if workspace.person_id is not None:
+        member, until = membership_end(session, project.id, workspace.person_id, now)
     grants = mount_grants(session, project.id, now)
     signed_out = is_signed_out(entries_of(session, workspace), now)
     return Standing(workspace, project, member, until, grants, signed_out)

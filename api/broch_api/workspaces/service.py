@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, select
 
 from broch_api.workspaces.effects import stop_later
-from broch_api.workspaces.rights import deadline, should_run
+from broch_api.workspaces.premises import Premises
+from broch_api.workspaces.rights import deadline, longest_run, should_run
 from broch_api.workspaces.rows import standing_of
 from broch_api.workspaces.schemas import WorkspaceView
 from broch_core.actions import Action
@@ -15,7 +17,7 @@ from broch_core.actors import Actor, PlatformRole
 from broch_core.audit.record import AuditSubject
 from broch_core.clock import utc_now
 from broch_core.confinement import BrowserPolicy, may_enter, shortcoming
-from broch_core.errors import Conflict, NotFound
+from broch_core.errors import Conflict, Invalid, NotFound
 from broch_core.lifecycles import WORKSPACE, WorkspaceEvent, WorkspaceStatus
 from broch_core.rules import Decision, Resource, allow, require
 from broch_core.scope import find_project, require_running, scope_of
@@ -38,17 +40,44 @@ def notebook_url(hub_origin: str, principal: str) -> str:
     return f"{hub_origin}/hub/oauth_login?next=/hub/user/{principal}/lab"
 
 
+def page_of_workspace(settings: Settings, row: Workspace) -> str:
+    """Return where a person opens a workspace in a browser."""
+    name = "shared" if row.person_id is None else "workspace"
+    return f"{settings.shell_origin}/projects/{row.project_id}/{name}"
+
+
 def resource_of(row: Workspace) -> Resource:
     """Return what the rules may know of a workspace."""
-    return Resource("workspace", row.id, row.project_id, person_id=row.person_id)
+    shared = row.person_id is None
+    return Resource("workspace", row.id, row.project_id, person_id=row.person_id, shared=shared)
+
+
+def chosen_profile(premises: Premises, profile: str | None) -> str:
+    """Return the profile that was asked for, or the usual one.
+
+    Raises:
+        Invalid: there is no such profile.
+    """
+    if profile is None:
+        return next(iter(premises.profiles))
+    if profile not in premises.profiles:
+        offered = ", ".join(premises.profiles)
+        raise Invalid(f"There is no such profile. Choose one of: {offered}.", field="profile")
+    return profile
 
 
 class WorkspaceDesk:
     """Lists, opens and stops workspaces."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: Settings, premises: Premises) -> None:
         self._store = store
         self._settings = settings
+        self._premises = premises
+
+    @property
+    def profiles(self) -> Mapping[str, str]:
+        """Names and titles of the profiles that people may choose from, the usual one first."""
+        return self._premises.profiles
 
     def list(
         self, actor: Actor, *, before: str | None, limit: int, project_id: str | None = None
@@ -97,15 +126,28 @@ class WorkspaceDesk:
         confined = entered.confined if entered else None
         return shortcoming(confined), may_enter(project.browser_policy, confined)
 
-    def open(self, actor: Actor, project_id: str) -> WorkspaceView:
+    def browser_lacks_in(self, actor: Actor, project_id: str) -> tuple[str | None, Decision]:
+        """Return the same for a project by its id, which the actor is known to see."""
+        with self._store.read() as session:
+            project = find_project(session, scope_of(actor), project_id)
+        return self.browser_lacks(actor, project)
+
+    def open(self, actor: Actor, project_id: str, profile: str | None = None) -> WorkspaceView:
         """Have the actor's workspace in a project started; one that is starting or running stays as it is.
+
+        Args:
+            actor: whose workspace.
+            project_id: in which project.
+            profile: name of one of `profiles`; the usual one if none is named.
 
         Raises:
             NotFound: the actor is no member of such a project.
+            Invalid: there is no such profile.
             Conflict: the project does not run, or the workspace is just stopping.
         """
         require(actor, Action.WORKSPACE_OPEN, _own(actor, project_id))
         now = utc_now()
+        profile = chosen_profile(self._premises, profile)
         with self._store.write() as change:
             session = change.session
             project = find_project(session, scope_of(actor), project_id, lock=True)
@@ -116,18 +158,8 @@ class WorkspaceDesk:
                 session.add(row)
                 session.flush()
             if row.status not in ACTIVE:
-                _begin(change, row, now, self._settings)
-                change.audit(
-                    actor.person_id,
-                    Action.WORKSPACE_OPEN,
-                    AuditSubject("workspace", row.id, project_id),
-                    facts={"deadline": row.deadline_at.isoformat() if row.deadline_at else None},
-                )
-                change.later(
-                    "workspace.start",
-                    f"workspace.start:{row.id}:{row.version}",
-                    {"workspace_id": row.id, "version": row.version},
-                )
+                run = longest_run(self._settings.workspace_lifetime, self._premises.hours(profile))
+                begin(change, actor, Action.WORKSPACE_OPEN, row, now, run, profile)
             return self._view(session, row)
 
     def stop(self, actor: Actor, workspace_id: str) -> WorkspaceView:
@@ -145,15 +177,14 @@ class WorkspaceDesk:
             return self._view(change.session, row)
 
     def _view(self, session: Session, row: Workspace) -> WorkspaceView:
-        project, person = session.get(Project, row.project_id), session.get(Person, row.person_id)
-        if project is None or person is None:
-            raise NotFound
+        project = session.get_one(Project, row.project_id)
+        person = session.get_one(Person, row.person_id) if row.person_id is not None else None
         return WorkspaceView.of(
             row,
             project,
             person,
             url=notebook_url(self._settings.hub_origin, row.principal),
-            page=f"{self._settings.shell_origin}/projects/{project.id}/workspace",
+            page=page_of_workspace(self._settings, row),
         )
 
 
@@ -177,7 +208,14 @@ def _find(
     return row
 
 
-def _begin(change: Change, row: Workspace, now: datetime, settings: Settings) -> None:
+def begin(
+    change: Change, actor: Actor, action: Action, row: Workspace, now: datetime, run: timedelta, profile: str
+) -> None:
+    """Have a workspace started that does not run: its row, the record of who asked, and the order to the hub.
+
+    Raises:
+        Conflict: it may not run now, or is just stopping.
+    """
     standing = standing_of(change.session, row, now)
     decision = should_run(standing.facts(starting=True), now)
     if not decision.allowed:
@@ -189,14 +227,27 @@ def _begin(change: Change, row: Workspace, now: datetime, settings: Settings) ->
         opened_at=now,
         deadline_at=deadline(
             now,
-            settings.workspace_lifetime,
+            run,
             project_ends_on=standing.project.ends_on,
             member_until=standing.member_until,
             grants_until=[grant.until for grant, _, _ in standing.grants],
         ),
         message=None,
+        profile=profile,
         start_bytes=0,
         alarm_at=None,
+        idle_stop_at=None,
         door_token_hash=None,
         grant_ids=[],
+    )
+    change.audit(
+        actor.person_id,
+        action,
+        AuditSubject("workspace", row.id, row.project_id),
+        facts={"deadline": row.deadline_at.isoformat() if row.deadline_at else None, "profile": profile},
+    )
+    change.later(
+        "workspace.start",
+        f"workspace.start:{row.id}:{row.version}",
+        {"workspace_id": row.id, "version": row.version},
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import bindparam, inspect
@@ -27,6 +27,7 @@ from broch_core.proof import (
     KeyFolder,
     MerkleTree,
     Purpose,
+    TrustedKey,
     leaf_hash,
     sign_checkpoint,
 )
@@ -70,6 +71,8 @@ class AuditLog:
         self._store = store
         self._keys = keys
         self._origin = origin
+        # Releases and rotations number at once what they wrote, beside the thread that does it every second.
+        self._turn = threading.Lock()
         self._wake = threading.Event()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="sequencer", daemon=True)
@@ -103,6 +106,15 @@ class AuditLog:
             total += count
             if count < BATCH:
                 return total
+
+    def renew_key(self, purpose: Purpose, *, overlap: timedelta) -> TrustedKey:
+        """Make a new key and end the older ones; no checkpoint that is being signed meanwhile takes an ended one.
+
+        Raises:
+            KeyUnavailable: the folder or a file in it is not safe to use.
+        """
+        with self._turn:
+            return self._keys.rotate(purpose, utc_now(), overlap=overlap)
 
     def latest(self) -> str | None:
         """Return the newest signed checkpoint."""
@@ -158,6 +170,10 @@ class AuditLog:
             return verify_history(session, self._origin, self._keys.trust())
 
     def _batch(self) -> int:
+        with self._turn:
+            return self._next_batch()
+
+    def _next_batch(self) -> int:
         hashes = self._unnumbered()  # nothing is hashed while others wait to write
         if not hashes:
             return 0

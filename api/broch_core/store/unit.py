@@ -41,6 +41,7 @@ class Change:
         *,
         facts: Mapping[str, object] | None = None,
         personal: Mapping[str, str] | None = None,
+        outcome: str = "allowed",
     ) -> str:
         """Write the record of what this transaction does; return its id.
 
@@ -50,8 +51,11 @@ class Change:
             subject: what it is done to.
             facts: opaque facts (ids, digests, counts, states) that go into the hashed leaf.
             personal: texts about persons or content (names, file names); erasable, only their salted digest is hashed.
+            outcome: `allowed`, or `denied` where the change is that a refusal is counted.
         """
-        record, texts = new_record(actor_id, str(action), subject, facts=facts or {}, personal=personal or {})
+        record, texts = new_record(
+            actor_id, str(action), subject, facts=facts or {}, personal=personal or {}, outcome=outcome
+        )
         # Straight to the connection: nothing looks at these rows again here, so the session need not know them.
         connection = self.session.connection()
         connection.execute(_INSERT_RECORD, record.model_dump())

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
 
+from sqlalchemy import JSON, BigInteger, Column
 from sqlmodel import Field, SQLModel
 
 from broch_core.actors import ProjectRole
@@ -12,6 +15,13 @@ from broch_core.confinement import BrowserPolicy
 from broch_core.ids import new_id
 from broch_core.lifecycles import ProjectStatus
 from broch_core.store.types import choice, moment
+
+
+class UserNamespaces(StrEnum):
+    """Whether workspaces of a project must run in user namespaces of their own (`hostUsers: false`)."""
+
+    WHERE_POSSIBLE = "where-possible"
+    REQUIRED = "required"
 
 
 class Project(SQLModel, table=True):
@@ -26,6 +36,16 @@ class Project(SQLModel, table=True):
     status: ProjectStatus = choice(ProjectStatus, default=ProjectStatus.PLANNED)
     browser_policy: BrowserPolicy = choice(BrowserPolicy, default=BrowserPolicy.WARN)
     """What a browser without `Connection-Allowlist` is told."""
+    user_namespaces: UserNamespaces = choice(UserNamespaces, default=UserNamespaces.WHERE_POSSIBLE)
+    """`required`: data on a file system without id-mapped mounts is refused. On one machine every sandbox has one."""
+    quota: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    """What all workspaces together may use on a cluster (`broch_workspaces.cluster.spec.Quota`); unset: the platform's."""
+    package_bytes_a_day: int | None = Field(default=None, sa_column=Column(BigInteger, nullable=True))
+    """Bytes that all workspaces together may fetch by the package route in a day; unset: the platform's."""
+    idle_minutes: int | None = None
+    """Longest time without activity before a workspace is stopped, minutes; 0: never; unset: the platform's."""
+    shared_workspace: bool = False
+    """Members may work in one workspace together, in which nobody can tell whose act a cell was."""
     version: int = 1
     starts_on: date
     ends_on: date

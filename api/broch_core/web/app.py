@@ -42,14 +42,22 @@ def make_app(
         openapi_url=f"{docs_prefix}/openapi.json",
         docs_url=None,  # its page loads scripts from elsewhere, which our policy refuses
         redoc_url=None,
-        responses=problems.ANSWERS,
     )
     app.state.services = dict(services)
     app.state.shell_origin = shell_origin
     for router in routers:
-        app.include_router(router.api)
+        include(app, router)
     problems.install(app)
     return app
+
+
+def include(app: FastAPI, router: Router) -> None:
+    """Let the app answer these routes.
+
+    They are complete as they are, and made once for all apps: `include_router` would make each of them anew, for
+    each app, when its first request comes.
+    """
+    app.router.routes.extend(router.api.routes)
 
 
 class _Files(StaticFiles):

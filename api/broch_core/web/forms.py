@@ -8,6 +8,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
+from starlette.datastructures import UploadFile
 
 from broch_core.errors import DomainError
 
@@ -49,6 +50,25 @@ async def _fields(request: Request) -> Fields:
 
 PostedForm = Annotated[Fields, Depends(_fields)]
 """The form of this request."""
+
+
+@dataclass(frozen=True)
+class SentFile:
+    """A file that came with a form."""
+
+    name: str
+    data: bytes
+
+
+async def _file(request: Request) -> SentFile | None:
+    value = (await request.form()).get("file")
+    if not isinstance(value, UploadFile) or not value.filename:
+        return None  # a browser sends an empty one where nothing was chosen
+    return SentFile(value.filename, await value.read())
+
+
+PostedFile = Annotated[SentFile | None, Depends(_file)]
+"""The file in the field `file` of this request's form, small as bodies are; large ones go by resumable uploads."""
 
 
 @dataclass

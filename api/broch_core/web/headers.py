@@ -42,7 +42,7 @@ def shell_policy(hub_origin: str, viewer_origin: str) -> str:
 class ShellHeaders:
     """Adds security headers and a request id; refuses unknown hosts (421), long targets (414), large bodies (413)."""
 
-    def __init__(self, app: App, *, hosts: Iterable[str], policy: str) -> None:
+    def __init__(self, app: App, *, hosts: Iterable[str], policy: str, https: bool = False) -> None:
         self._app = app
         self._hosts = frozenset(host.encode() for host in hosts)
         self._headers = [
@@ -57,6 +57,8 @@ class ShellHeaders:
                 b"camera=(), microphone=(), geolocation=(), payment=(), usb=(), display-capture=()",
             ),
         ]
+        if https:  # RFC 6797; for this host alone: workspaces below another one may be served by others
+            self._headers.append((b"strict-transport-security", b"max-age=31536000"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""

@@ -7,6 +7,7 @@ import hmac
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -37,6 +38,20 @@ class NavItem:
     badge: Callable[[Actor], int] = field(default=lambda _actor: 0)
 
 
+@cache
+def templates_of(packages: tuple[str, ...]) -> Environment:
+    """Return the templates of these packages: compiled once for all apps that show them."""
+    environment = Environment(
+        loader=ChoiceLoader([PackageLoader(name) for name in (*packages, "broch_core.web")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["binary_size"] = binary_size
+    return environment
+
+
 class Pages:
     """Renders templates of the shell and of the packages on top of it."""
 
@@ -48,20 +63,15 @@ class Pages:
         nav: Sequence[NavItem],
         banner: str | None,
         facts: Mapping[str, Any],
+        notice: Callable[[bool], str | None] = lambda _signed_in: None,
     ) -> None:
         self._sessions = sessions
         self._nav = nav
         self._banner = banner
         self._facts = dict(facts)
+        self._notice = notice
         self._version = version("broch")
-        self.environment = Environment(
-            loader=ChoiceLoader([PackageLoader(name) for name in (*packages, "broch_core.web")]),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self.environment.filters["binary_size"] = binary_size
+        self._environment = templates_of(tuple(packages))
 
     def render(
         self, request: Request, template: str, context: Mapping[str, Any] | None = None, *, status: int = 200
@@ -70,13 +80,14 @@ class Pages:
         actor: Actor | None = getattr(request.state, "actor", None)
         theme = request.cookies.get(THEME_COOKIE, "auto")
         flash = self._flash(request)
-        html = self.environment.get_template(template).render(
+        html = self._environment.get_template(template).render(
             {
                 "person": actor,
                 "nav": self._navigation(request, actor),
                 "csrf_token": self._sessions.csrf_token(actor) if actor else "",
                 "theme": theme if theme in THEMES else "auto",
                 "banner": self._banner,
+                "notice": self._notice(actor is not None),
                 "flash": flash,
                 "now": utc_now(),
                 "version": self._version,

@@ -14,6 +14,7 @@ from broch_core.actions import Action
 from broch_core.rules import SERVICE_ACTIONS, UNGUARDED, decided
 from broch_core.web.bodies import StrictRequest
 from broch_core.web.guard import guard_page, guard_request
+from broch_core.web.problems import ANSWERS
 
 T = TypeVar("T")
 
@@ -88,6 +89,7 @@ class Router:
             tags=[tag] if tag else [],
             dependencies=guard,
             route_class=ActionRoute,
+            responses=ANSWERS,
             include_in_schema=kind is Kind.API,
         )
 

@@ -62,28 +62,49 @@ class Sessions:
         Raises:
             NotFound: no active person has this handle.
         """
-        token = secrets.token_urlsafe(32)
         with self._store.write() as change:
             person = change.session.exec(
                 select(Person).where(Person.handle == handle, col(Person.disabled_at).is_(None))
             ).first()
             if person is None:
                 raise NotFound(f"Nobody here has the handle '{handle[:40]}'.")
-            session = UserSession(
-                token_hash=token_hash(token),
-                person_id=person.id,
-                kind=kind,
-                confined=confined,
-                expires_at=utc_now() + self._lifetime,
-            )
-            change.session.add(session)
-            change.audit(
-                person.id,
-                Action.SESSION_START,
-                AuditSubject("session", session.id),
-                facts={"kind": kind, "confined": confined},
-            )
-            return Started(token, session.id, session.expires_at)
+            return self.open(change, person, kind=kind, confined=confined)
+
+    def open(
+        self,
+        change: Change,
+        person: Person,
+        *,
+        kind: Literal["browser", "cli"],
+        confined: bool | None = None,
+        idp_session: str | None = None,
+    ) -> Started:
+        """Begin a session in a transaction that does more.
+
+        Args:
+            change: the transaction.
+            person: who was found to be there.
+            kind: of client.
+            confined: whether the browser was seen to enforce `Connection-Allowlist`.
+            idp_session: the provider's name of its own session, which ends ours with it.
+        """
+        token = secrets.token_urlsafe(32)
+        session = UserSession(
+            token_hash=token_hash(token),
+            person_id=person.id,
+            kind=kind,
+            confined=confined,
+            idp_session=idp_session,
+            expires_at=utc_now() + self._lifetime,
+        )
+        change.session.add(session)
+        change.audit(
+            person.id,
+            Action.SESSION_START,
+            AuditSubject("session", session.id),
+            facts={"kind": kind, "confined": confined},
+        )
+        return Started(token, session.id, session.expires_at)
 
     def end(self, actor: Actor, also: Callable[[Change], None] | None = None) -> None:
         """End the session that the actor came with.

@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import socket
+import ssl
 import stat
 import sys
 import urllib.parse
@@ -18,6 +19,7 @@ from typing import IO, Any
 
 DOOR = "/run/broch/door.sock"
 TOKEN = "/run/broch/token"  # noqa: S105 (a path)
+"""On one machine. On a cluster `BROCH_DOOR_URL` and `BROCH_DOOR_TOKEN_FILE` name others, `SSL_CERT_FILE` whom to believe."""
 CHUNK = 1 << 20
 TIMEOUT_SECONDS = 120.0
 
@@ -35,7 +37,7 @@ class DoorError(Exception):
     """The door said no, or is not there; the text is for the person."""
 
 
-class _Connection(http.client.HTTPConnection):
+class _SocketConnection(http.client.HTTPConnection):
     """HTTP over the door's unix socket."""
 
     def __init__(self, path: str) -> None:
@@ -49,33 +51,53 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
+def _connection(door: str) -> http.client.HTTPConnection:
+    """Return a connection to the door: a path is its socket, anything else the address of the zone's gateway."""
+    if door.startswith("/"):
+        return _SocketConnection(door)
+    place = urllib.parse.urlsplit(door)
+    if place.scheme != "https" or not place.hostname:
+        raise DoorError("This workspace does not know where the airlock is. Tell your administrator.")
+    # One authority alone: whatever else the workspace trusts by now is of no matter here.
+    trusted = ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE"))
+    return http.client.HTTPSConnection(
+        place.hostname, place.port or 443, timeout=TIMEOUT_SECONDS, context=trusted
+    )
+
+
 class Door:
     """The airlock's door, as this workspace may use it."""
 
-    def __init__(self, door: str = DOOR, token: str = TOKEN) -> None:
-        self._door = door
+    def __init__(self, door: str | None = None, token: str | None = None) -> None:
+        self._door = door or os.environ.get("BROCH_DOOR_URL") or DOOR
+        self._token_file = Path(token or os.environ.get("BROCH_DOOR_TOKEN_FILE") or TOKEN)
+
+    def _token(self) -> str:
+        # Read for each call: on a cluster it is renewed every few minutes.
         try:
-            self._token = Path(token).read_text(encoding="ascii").strip()
-        except OSError:
+            return self._token_file.read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
             raise DoorError("This is not a workspace: there is no airlock token here.") from None
 
     def call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
         """Return the decoded answer of one call."""
-        connection = _Connection(self._door)
+        shown = {"Authorization": f"Bearer {self._token()}", **(headers or {})}
         try:
-            # A door that says no may do so before it has read everything: its reason then waits to be read.
-            with contextlib.suppress(BrokenPipeError):
-                connection.request(
-                    method, path, body, {"Authorization": f"Bearer {self._token}", **(headers or {})}
-                )
-            answer = connection.getresponse()
-            text = answer.read(16 << 20)
+            connection = _connection(self._door)
+            try:
+                # A door that says no may do so before it has read everything: its reason then waits to be read.
+                with contextlib.suppress(BrokenPipeError, ssl.SSLEOFError):
+                    connection.request(method, path, body, shown)
+                answer = connection.getresponse()
+                text = answer.read(16 << 20)
+            finally:
+                connection.close()
         except TimeoutError:
             raise DoorError("The airlock did not answer in time. Try again in a minute.") from None
-        except (OSError, http.client.HTTPException):
+        except ssl.SSLCertVerificationError:
+            raise DoorError("What answers here is not the airlock. Tell your administrator.") from None
+        except (OSError, ValueError, http.client.HTTPException):
             raise DoorError("The airlock cannot be reached right now. Try again in a minute.") from None
-        finally:
-            connection.close()
         if answer.status >= 300:
             raise DoorError(_reason(answer.status, text))
         try:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from support.busy import slower
 from support.kernel_bombs import BOMBS
 from support.kernel_rig import running_world
 
@@ -9,6 +10,7 @@ SLOWEST_SECONDS = 5.0
 """Longest wait for a neighbour's answer while a bomb runs, on a machine that may be busy with other tests besides."""
 USUAL_SECONDS = 1.0
 """Longest wait of 19 in 20."""
+ANSWERS = 20
 
 
 @pytest.fixture(scope="module")
@@ -17,15 +19,15 @@ def world():
         yield made
 
 
-def responsive(times, record_property, what):
-    assert len(times) >= 20, "the neighbour was hardly asked"
+def responsive(times, record_property, what, busy):
+    assert len(times) >= ANSWERS, "the neighbour was hardly asked"
     usual, slowest = times[int(len(times) * 0.95)], times[-1]
     record_property(
         "neighbour",
         f"{what}: {len(times)} answers, 95 % within {usual * 1000:.1f} ms, slowest {slowest * 1000:.0f} ms",
     )
-    assert usual < USUAL_SECONDS
-    assert slowest < SLOWEST_SECONDS
+    assert usual < USUAL_SECONDS * busy
+    assert slowest < SLOWEST_SECONDS * busy
 
 
 @pytest.mark.parametrize("bomb", BOMBS, ids=lambda bomb: bomb.name)
@@ -44,5 +46,6 @@ def test_a_bomb_is_bounded_and_harms_nobody(world, bomb, record_property):
 
 
 def test_a_hundred_spinning_processes_leave_the_neighbour_its_time(world, record_property):
-    found = world.do("spin", seconds=3)
-    responsive(found["times"], record_property, "100 spinning processes")
+    busy = slower()  # before: what spins here is waited for too, and others in sessions of their own as well
+    found = world.do("spin", seconds=3, answers=ANSWERS, longest=60)
+    responsive(found["times"], record_property, "100 spinning processes", busy)

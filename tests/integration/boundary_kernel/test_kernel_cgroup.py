@@ -13,6 +13,7 @@ import pytest
 
 UML = shutil.which("linux.uml")
 SCRIPT = Path(__file__).parents[2] / "support" / "kernel_cgroup.py"
+REGISTERS = SCRIPT.with_name("uml_registers.c")
 INIT = """#!/bin/sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin PYTHONDONTWRITEBYTECODE=1
 mount -t proc proc /proc
@@ -40,12 +41,14 @@ def found():
     init = folder / "init"
     init.write_text(INIT.format(python=sys.executable, script=SCRIPT))
     init.chmod(0o755)
+    registers = folder / "registers.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O2", "-o", registers, REGISTERS], check=True, timeout=60)
     kernel = [UML, "mem=1500M", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", f"init={init}"]
     try:
         done = subprocess.run(
             [*kernel, "con=null", "con0=fd:0,fd:1", "quiet", f"uml_dir={folder}"],
             stdin=subprocess.DEVNULL, capture_output=True, timeout=240, check=False,
-            env={**os.environ, "TMPDIR": str(folder)},
+            env={**os.environ, "TMPDIR": str(folder), "LD_PRELOAD": str(registers)},
         )  # fmt: skip
     finally:
         shutil.rmtree(folder)

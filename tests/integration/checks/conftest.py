@@ -19,6 +19,7 @@ from typing import TypeVar
 import pytest
 
 from broch_airlock.checks.antivirus import Antivirus
+from broch_airlock.checks.clamd_config import ClamdSettings
 from broch_airlock.checks.clamd_process import (
     ClamdSetup,
     find_clamd,
@@ -99,7 +100,7 @@ def lab() -> Iterator[Lab]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def start_lab(folder: Path) -> tuple[int, Lab]:
+def start_lab(folder: Path, settings: ClamdSettings | None = None) -> tuple[int, Lab]:
     """Start a clamd in a child that gives up root first, and that ends clamd when it is told to end."""
     reading, writing = os.pipe()
     lab = Lab(folder, prepare_without_root(folder), 0)
@@ -108,7 +109,9 @@ def start_lab(folder: Path) -> tuple[int, Lab]:
         with contextlib.suppress(BaseException):
             try:
                 become_ordinary(folder)
-                setup = prepare_clamd(folder / "clamd", folder / "run", system=folder / "none")
+                setup = prepare_clamd(
+                    folder / "clamd", folder / "run", settings=settings, system=folder / "none"
+                )
                 with (folder / "clamd.log").open("wb") as log:
                     process = start_clamd(setup, log=log)
                 signal.signal(signal.SIGTERM, lambda *_: process.kill())

@@ -41,7 +41,7 @@ class Counting(ClamdAntivirus):
         self.files += 1
         if self.hold is not None:
             self.held.set()
-            assert self.hold.wait(10)
+            assert self.hold.wait(30)
         scan = super().scan_file(descriptor, seconds=seconds)
         if self.answer is not None:
             scan._failed = self.answer
@@ -150,7 +150,7 @@ def test_a_scan_that_goes_on_is_waited_for_and_one_that_waits_is_taken_over(lab)
         ]
         for file in files:
             ahead.offer(file)
-        assert antivirus.held.wait(10)
+        assert antivirus.held.wait(30)
         threading.Timer(0.3, antivirus.hold.set).start()
         answers = check_files(files, Policy(), antivirus, ahead=ahead)
         return [overall(answer) for answer in answers], antivirus.files
@@ -185,7 +185,7 @@ def test_no_more_files_wait_than_agreed(lab, monkeypatch):
             for n in range(5)
         ]
         ahead.offer(files[0])
-        assert antivirus.held.wait(10)
+        assert antivirus.held.wait(30)
         for file in files[1:]:
             ahead.offer(file)
         antivirus.hold.set()

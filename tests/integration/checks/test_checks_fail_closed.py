@@ -167,7 +167,7 @@ def test_a_sandbox_that_lies_is_an_error(lab, lie):
     policy = Policy(request_seconds=2, max_members=20, max_expanded_bytes=1 << 20)
     started = time.monotonic()
     assert only(lab.check(GOOD, sandbox=saying(LIES[lie]), policy=policy)) is Verdict.ERROR
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30, "they sleep for a minute"
 
 
 @pytest.mark.parametrize("sandbox", [NoSandbox(), KilledSandbox()], ids=["none", "killed"])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import uvicorn
 from typer.testing import CliRunner, Result
@@ -32,6 +33,7 @@ from broch_api import assembly_governance
 from broch_api.audit.exporting import AuditExports
 from broch_api.audit.service import AuditDesk
 from broch_api.audit.upkeep import AuditUpkeep
+from broch_api.packages.registry import PackageRegistry
 from broch_core.audit.denials import DenialLog
 from broch_core.blobs import FolderBlobs
 from broch_core.outbox.worker import OutboxWorker
@@ -41,6 +43,7 @@ from broch_core.web.headers import ShellHeaders, shell_policy
 from broch_core.web.pages import Pages
 from broch_core.web.sessions import Sessions
 from support.intake import Intake, make_intake
+from support.package_lists import ROUTE, FakeRoute, use_registry
 from support.running import RunningBroch, running_broch
 
 
@@ -53,6 +56,8 @@ class Served:
     home: Path
     outbox: OutboxWorker
     eraser: Eraser
+    route: FakeRoute
+    """The package route, which knows what a test says."""
 
     @property
     def environment(self) -> dict[str, str | None]:
@@ -127,6 +132,9 @@ def served(tmp_path: Path) -> Iterator[Served]:
         DenialLog: DenialLog(store),
         Pages: Pages(world.sessions, ["broch_api", "broch_airlock"], nav=[], banner=None, facts={}),
     }
+    route = FakeRoute()
+    registry = PackageRegistry(ROUTE, transport=httpx.MockTransport(route))
+    use_registry(services, store, intake.settings, registry)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     host = f"127.0.0.1:{listener.getsockname()[1]}"
@@ -154,7 +162,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
         "airlock.recall": services[ReleaseOverseer].take_back,
         "airlock.erase": services[Eraser].erase,
     }
-    yield Served(intake, f"http://{host}", home, OutboxWorker(store, handlers), services[Eraser])
+    yield Served(intake, f"http://{host}", home, OutboxWorker(store, handlers), services[Eraser], route)
     server.should_exit = True
     thread.join(timeout=10)
     store.engine.dispose()

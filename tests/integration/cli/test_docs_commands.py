@@ -14,6 +14,7 @@ from support.story import Story
 
 CLI = Path("docs/cli.md")
 TABLE = b"group,count\nbenign,355\nmalignant,210\n"
+REQUIREMENTS = b"numpy==2.3.5\nseaborn==0.13.2\n"
 PNG = ROOT / "docs" / "pictures" / "airlock.png"
 
 SAID = {
@@ -25,7 +26,21 @@ SAID = {
     "broch people list": "Ruth Wanjiru",
     "broch project create": "Created bone-age",
     "broch project activate": "bone-age is active",
+    "broch project shared-workspace": "a shared workspace is allowed",
     "broch project add-member": "Noor Adeyemi is a lead",
+    "broch packages import": "2 are asked for, 0 were known before",
+    "broch packages list --project bone-age": "numpy@2.3.5",
+    "broch packages list --status": "waiting",
+    "broch packages show": "seaborn 0.13.2",
+    "broch packages approve --project": "0 may be installed",
+    "broch packages decline": "1 are declined",
+    "broch packages again": "seaborn 0.13.2 is proposed",
+    "broch project resource add": "is proposed",
+    "broch project resource approve": "genes is allowed",
+    "broch project resource list": "https://example.org/genes.tsv",
+    "broch project resource remove": "genes is removed",
+    "broch project resource again": "genes is allowed",
+    "broch project resource decline": "scores is declined",
     "broch dataset add-version hand-xrays ./xrays --seal": "Version 1 is sealed: 2 files",
     "broch dataset remove-file": "thumbs.db is out of version 1",
     "broch dataset verify": "as it was sealed: 2 files",
@@ -34,7 +49,8 @@ SAID = {
     "broch dataset allow-export": "Noor Adeyemi may submit results of Bone age",
     "broch dataset withdraw-export": "may no longer submit",
     "broch dataset revoke": "Bone age may no longer use hand-xrays",
-    "broch workspace open": "/workspace",
+    "broch workspace open": "/projects/",
+    "broch workspace open tumour-texture --shared": "/shared",
     "broch workspace list": "running",
     "broch workspace stop": "is stopped",
     "broch airlock remove-file": "1 files are left",
@@ -57,8 +73,11 @@ SAID = {
     "broch audit erase": "are erased",
     "broch audit rotate-key": "Signs from now on",
     "broch project browser-policy": "without Connection-Allowlist: refuse",
+    "broch project idle-stop": "stopped after 120 minutes",
     "broch project freeze": "bone-age is frozen",
     "broch project thaw": "bone-age is active",
+    "broch freeze": "projects stop now",
+    "broch unfreeze": "not frozen any more",
     "broch project remove-member": "no member of bone-age any more",
     "broch project end": "bone-age is ended",
     "broch logout": "Signed out",
@@ -68,6 +87,21 @@ SAID = {
 
 NOT_HERE = {
     "broch up": "what `running` is",
+    (
+        "broch keycloak setup --url https://id.example.org --broch https://tre.example.org "
+        "--client-secret oidc --admin-password admin-password"
+    ): "wants a Keycloak: test_oidc_setup.py",
+    (
+        "broch keycloak sign-out noor --url https://id.example.org --admin-password admin-password"
+    ): "wants a Keycloak: test_oidc_setup.py",
+    "broch migrate": "wants a database server: test_cli_migrate.py",
+    (
+        "broch packages add pypi lifelines 0.30.0 --project bone-age --why 'Survival curves.'"
+    ): "wants a package route: test_cli_packages.py",
+    "broch packages approve numpy@2.3.5 --project bone-age": "wants a package route: test_cli_packages.py",
+    (
+        "broch packages remove numpy@2.3.5 --reason 'A flaw was found.'"
+    ): "wants a package route: test_cli_packages.py",
     "broch airlock certificate 01JD3W7Z --to certificate.json": "takes files whose time is over: test_cli_airlock.py",
     "broch airlock retry 01JD3W7Z": "takes a release that failed: test_cli_releases.py",
 }
@@ -79,7 +113,8 @@ def story(running: RunningBroch, tmp_path_factory: pytest.TempPathFactory) -> It
     place = tmp_path_factory.mktemp("docs")
     with pytest.MonkeyPatch.context() as patch:
         told = Story(running, place / "person" / "work", patch)
-        for name, data in {"model.py": b"print(1)\n", "notes.txt": b"notes\n"}.items():
+        written = {"model.py": b"print(1)\n", "notes.txt": b"notes\n", "requirements.txt": REQUIREMENTS}
+        for name, data in written.items():
             (told.folder / name).write_bytes(data)
         for name in ("hand-1.dcm", "hand-2.dcm", "thumbs.db"):
             (told.folder / "xrays").mkdir(exist_ok=True)

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 import broch.schema
 from broch import migrations
@@ -88,4 +90,61 @@ def test_the_app_role_uses_tables_but_cannot_change_them(server: Cluster):
             connection.execute(text("SET ROLE broch_app"))
             with pytest.raises(ProgrammingError, match=r"owner|permission"):
                 connection.execute(text(statement))
+    engine.dispose()
+
+
+def _upgrade_to(url: str, revision: str) -> None:
+    engine = make_engine(url, owner=True)
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    engine.dispose()
+
+
+def test_what_an_older_version_holds_is_kept_and_gets_the_usual_values(url: str):
+    _upgrade_to(url, "0002")
+    engine = make_engine(url, owner=True)
+    now = "2026-11-29 12:00:00+00:00"
+    with engine.begin() as connection:
+        for statement in (
+            (
+                "INSERT INTO person (id, handle, display_name, about, created_at) "
+                f"VALUES ('{'P' * 26}', 'ada', 'Ada', '', '{now}')"
+            ),
+            (
+                "INSERT INTO project (id, slug, name, purpose, status, browser_policy, version, starts_on, ends_on, created_at) "
+                f"VALUES ('{'Q' * 26}', 'one', 'One', '', 'active', 'warn', 1, '2026-01-01', '2026-12-31', '{now}')"
+            ),
+            (
+                "INSERT INTO membership (id, project_id, person_id, role, since) "
+                f"VALUES ('{'M' * 26}', '{'Q' * 26}', '{'P' * 26}', 'researcher', '{now}')"
+            ),
+            (
+                "INSERT INTO workspace (id, project_id, person_id, principal, status, version, created_at, grant_ids, "
+                "browser_bytes, start_bytes) "
+                f"VALUES ('{'W' * 26}', '{'Q' * 26}', '{'P' * 26}', 'w', 'stopped', 1, '{now}', '[]', 0, 0)"
+            ),
+        ):
+            connection.execute(text(statement))
+    engine.dispose()
+    migrations.upgrade(url)
+    engine = make_engine(url, owner=True)
+    with engine.connect() as connection:
+        asked = "SELECT p.user_namespaces, p.quota, w.profile, o.issuer FROM project p, workspace w, person o"
+        assert connection.execute(text(asked)).all() == [("where-possible", None, "standard", None)]
+        assert connection.execute(text("SELECT count(*) FROM membership")).scalar_one() == 1
+    shared = (
+        "INSERT INTO workspace (id, project_id, principal, status, version, created_at, profile, grant_ids, browser_bytes, "
+        f"start_bytes) VALUES ('{{}}', '{'Q' * 26}', '{{}}', 'stopped', 1, '{now}', 'standard', '[]', 0, 0)"
+    )
+    with engine.begin() as connection:
+        connection.execute(text(shared.format("S" * 26, "ws")))
+        found = connection.execute(text("SELECT person_id FROM workspace ORDER BY id")).scalars().all()
+        assert found == [None, "P" * 26]
+    with pytest.raises(IntegrityError), engine.begin() as connection:
+        connection.execute(text(shared.format("T" * 26, "wt")))  # a project has one
+    with pytest.raises(IntegrityError), engine.begin() as connection:
+        connection.execute(text("UPDATE person SET issuer = 'https://id.example.org'"))  # half an identity
     engine.dispose()

@@ -69,7 +69,7 @@ def test_every_kind_is_shown_within_seconds_and_bounds(gallery, name):
     started = time.monotonic()
     page = gallery.show(name, content)
     assert page.kind == kind
-    assert time.monotonic() - started < supervisor.SECONDS + 10
+    assert time.monotonic() - started < supervisor.SECONDS + 20
     assert len(page.html) < HTML_LARGEST
     assert name in text_of(page.html)
 
@@ -170,7 +170,7 @@ def test_a_sandbox_that_lies_is_not_shown(gallery, monkeypatch, lie):
     monkeypatch.setattr(supervisor, "SECONDS", 2)
     started = time.monotonic()
     assert is_failure(gallery.show("a.txt", b"words\n", sandbox=LyingSandbox(LIES[lie])))
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30, "they sleep for a minute"
 
 
 def test_bytes_that_changed_since_intake_are_not_shown(gallery):

@@ -1,9 +1,11 @@
-"""A browser for the tests: cookies by host, names that lead to 127.0.0.1, and a kernel over its websocket."""
+"""A browser for the tests: cookies by host, names that lead to one address, and a kernel over its websocket."""
 
+import asyncio
 import json
 import secrets
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
@@ -13,8 +15,10 @@ import httpx
 class Browser:
     """Follows redirects over several hosts, as a browser does; `__Host-` and other cookies stay with their host."""
 
-    def __init__(self) -> None:
-        self._client = httpx.Client(timeout=30, follow_redirects=False)
+    def __init__(self, address="127.0.0.1", context=None) -> None:
+        """Make one whose every name leads to `address`, believing the authorities of an SSL `context`."""
+        self.address, self.context = address, context
+        self._client = httpx.Client(timeout=30, follow_redirects=False, verify=context or True)
         self._cookies = {}
 
     def cookies(self, host):
@@ -30,7 +34,7 @@ class Browser:
     def call(self, method, url, **more):
         parts = urlsplit(url)
         headers = {"Host": parts.netloc, "Cookie": self.cookies(parts.hostname), **more.pop("headers", {})}
-        target = parts._replace(netloc=f"127.0.0.1:{parts.port}").geturl()
+        target = parts._replace(netloc=f"{self.address}:{parts.port}").geturl()
         answer = self._client.request(method, target, headers=headers, **more)
         self._client.cookies.clear()
         for line in answer.headers.get_list("set-cookie"):
@@ -63,7 +67,7 @@ def admin(run_dir, method, path, token):
         )
 
 
-def wait_for(what, check, seconds=30):
+def wait_for(what, check, seconds=60):
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         try:
@@ -76,13 +80,24 @@ def wait_for(what, check, seconds=30):
     raise AssertionError(f"timed out waiting for {what}")
 
 
-async def run_cell(browser, base, code):
-    """Run one cell in a fresh kernel over the websocket and return what it printed."""
-    parts = urlsplit(base)
-    xsrf = browser.cookie(parts.hostname, "__Host-w-_xsrf")
+def within(seconds, coroutine):
+    """Run a coroutine to its end in a thread of its own: Playwright's loop may run in the one of the tests."""
+    with ThreadPoolExecutor(1) as alone:
+        return alone.submit(asyncio.run, asyncio.wait_for(coroutine, seconds)).result()
+
+
+def make_kernel(browser, base):
+    """Have a kernel started; return its id."""
+    xsrf = browser.cookie(urlsplit(base).hostname, "__Host-w-_xsrf")
     made = browser.call("POST", f"{base}api/kernels", json={"name": "python3"}, headers={"X-XSRFToken": xsrf})
     assert made.status_code == 201, made.text
-    kernel = made.json()["id"]
+    return made.json()["id"]
+
+
+async def run_cell(browser, base, code, kernel=None):
+    """Run one cell over the websocket, in a fresh kernel if none is named, and return what it printed."""
+    parts = urlsplit(base)
+    kernel = kernel or make_kernel(browser, base)
     message = {
         "header": {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "session": secrets.token_hex(),
                    "username": "", "date": "", "version": "5.3"},
@@ -94,12 +109,13 @@ async def run_cell(browser, base, code):
     headers = {
         "Host": parts.netloc,
         "Cookie": browser.cookies(parts.hostname),
-        "Origin": f"http://{parts.netloc}",
+        "Origin": f"{parts.scheme}://{parts.netloc}",
     }
-    url = f"ws://127.0.0.1:{parts.port}{parts.path}api/kernels/{kernel}/channels"
+    scheme = "wss" if parts.scheme == "https" else "ws"
+    url = f"{scheme}://{browser.address}:{parts.port}{parts.path}api/kernels/{kernel}/channels"
     async with (
         aiohttp.ClientSession() as session,
-        session.ws_connect(url, headers=headers, max_msg_size=0) as socket,
+        session.ws_connect(url, headers=headers, max_msg_size=0, ssl=browser.context or True) as socket,
     ):
         await socket.send_str(json.dumps(message))
         async for frame in socket:

@@ -166,6 +166,14 @@ CAUSES = (
     (person_is_disabled, enable_again),
 )
 """What ends a workspace, and what makes the next possible."""
+REVOKED = {
+    "freeze": "project-frozen",
+    "membership_ends": "member-removed",
+    "grant_ends": "grant-revoked",
+    "person_is_disabled": "member-expired",
+    "project_ends": "project-ended",
+}
+"""Those that end a right, which is followed to its end, and by which name it is told."""
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +204,8 @@ async def all_ends(broch, admin, causes):
                 assert said.strip() == str(marks), "what was written before each end is there"
                 took.append((cause.__name__, *await one_end(mine, admin, cause)))
                 assert mine.lines() == (marks, marks)
+                if cause.__name__ in REVOKED:
+                    await asyncio.to_thread(was_followed, mine, admin, REVOKED[cause.__name__])
                 if undo is not None:
                     undo(mine, admin)
             finally:
@@ -211,6 +221,22 @@ async def all_ends(broch, admin, causes):
     return took
 
 
+def was_followed(mine, admin, cause):
+    """See that the saga of the end says what was seen, in time."""
+
+    def done():
+        newest = got(admin.get(f"/api/v1/projects/{mine.project}/revocations"))[0]
+        return newest if newest["done_at"] else None
+
+    found = until(done, LIMIT_SECONDS, "the end of the right was not confirmed")
+    assert found["cause"] == cause
+    assert not found["late"]
+    seconds = {step["step"]: step["seconds"] for step in found["steps"]}
+    assert seconds.keys() == {"rights", "hub", "tokens"}
+    assert max(seconds.values()) <= LIMIT_SECONDS
+    sys.stdout.write(f"{cause}, as confirmed: {seconds}\n")
+
+
 async def one_end(mine, admin, cause):
     """Do what ends the right; return after how long the websocket was cut and the last process gone, seconds."""
     began = time.monotonic()
@@ -224,3 +250,31 @@ async def one_end(mine, admin, cause):
     assert gone <= LIMIT_SECONDS
     assert await mine.socket.refused() == 503
     return cut, gone
+
+
+def test_a_sign_in_to_a_start_that_ended_by_itself_enters_no_later_one(broch):
+    """Nobody stopped it, so nobody had the hub forget who was in it; the session behind is over when the next one runs."""
+    old, new = Person(broch, *THEIRS), Person(broch, *THEIRS)
+    try:
+        row = old._open()
+        browser, base = enter(broch, row, old.token)
+        assert "jupyter-config-data" in browser.get(f"{base}lab")[0].text
+        for process in sandboxes(broch):
+            process.kill()
+        until(
+            lambda: workspace(new.api, row["id"])["status"] in {"stopped", "failed"},
+            60,
+            "the end of its processes was not noticed",
+        )
+        until(lambda: "server stopped, with exit code" in broch.logs(), 30, "the hub is not done with it")
+        assert old.api.delete("/api/v1/sessions/current").status_code == 204
+        assert new._open()["id"] == row["id"]
+        answer, _, way = browser.get(f"{base}lab")
+        assert "jupyter-config-data" not in answer.text, way
+        again, _ = enter(broch, row, new.token)
+        assert "jupyter-config-data" in again.get(f"{base}lab")[0].text
+        again.close()
+        browser.close()
+    finally:
+        new.api.close()
+        old.api.close()

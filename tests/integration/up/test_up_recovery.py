@@ -33,7 +33,7 @@ def orders():
     return random.Random(SEED).sample(ORDERS, wanted)
 
 
-def stopped(client, row, seconds=20):
+def stopped(client, row, seconds=60):
     """Wait until a workspace says that it stopped, and why."""
 
     def ended():

@@ -8,7 +8,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import httpx
@@ -33,6 +32,7 @@ from integration.up.up_acts import (
     until,
     workspace,
 )
+from support.busy import slower
 from support.counts import count
 from support.running import DIRECT, client, free_port, running_broch
 
@@ -139,11 +139,9 @@ def test_stopped_by_ctrl_c_and_started_again_everything_is_there(folder):
         before = {kind: names(broch, kind) for kind in ("projects", "datasets")}
         started = [process for one in services(broch).values() for process in (one, *one.children(True))]
         assert len(started) > 3, "a workspace is among them"
-        began = time.monotonic()
         broch.process.send_signal(signal.SIGINT)
-        assert broch.process.wait(10) == 0
-        assert time.monotonic() - began < 10
-        all_gone(started, 0.5)
+        assert broch.process.wait(10 * slower()) == 0
+        all_gone(started, 5)
         assert not (broch.folder / "run").exists(), "the secrets of a run end with it"
         assert b"Traceback" not in b"".join(path.read_bytes() for path in (broch.folder / "logs").iterdir())
     with running_broch(folder) as broch:
@@ -168,8 +166,8 @@ def test_ctrl_c_while_it_starts_ends_it_whole(folder):
     )
     started = until(lambda: len(found := psutil.Process(process.pid).children()) == 3 and found, 20)
     process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 0
-    all_gone(started, 0.5)
+    assert process.wait(10 * slower()) == 0
+    all_gone(started, 5)
 
 
 @root_only

@@ -11,6 +11,7 @@ import psutil
 
 from broch import doctor
 from broch_workspaces.sandbox.runtime import interpreter_folders
+from support.busy import slower
 from support.running import DIRECT
 
 ROOT = os.geteuid() == 0
@@ -57,7 +58,7 @@ def until(question, seconds, says="it did not happen"):
 
     Limits hold for a machine that is ours alone; one that others load as well gets as much longer.
     """
-    seconds *= max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    seconds *= slower()
     deadline = time.monotonic() + seconds
     while True:
         answer = question()
@@ -76,7 +77,7 @@ def readyz(broch):
     return answer.status_code, {part["name"]: part for part in answer.json()["parts"]}
 
 
-def await_ready(broch, seconds=20):
+def await_ready(broch, seconds=60):
     """Wait until every part is well."""
 
     def well():

@@ -14,7 +14,9 @@ from broch_airlock.tables import Direction, Ticket
 from broch_core.audit.tables import AuditRecord
 from broch_core.blobs import BlobClass
 from broch_core.clock import utc_now
+from broch_core.lifecycles import ProjectStatus
 from broch_core.proof import TrustFile, verify_receipt
+from broch_core.tables.revocations import TreFreeze
 from support.reviews import ReviewWorld
 
 API = "/api/v1/airlock"
@@ -172,3 +174,22 @@ def test_a_ticket_row_cannot_be_used_again_even_by_hand(place: ReviewWorld, rele
     place.client().post(f"{files_url(released)}/download", headers=place.world.headers("ruth"))
     with pytest.raises(Exception, match="used once"), place.store.write(housekeeping=True) as change:
         change.session.exec(update(Ticket).values(used_at=None, expires_at=utc_now()))
+
+
+def test_nothing_is_downloaded_while_the_whole_tre_is_frozen_not_even_of_a_project_that_ended(
+    place: ReviewWorld, released
+):
+    browser, csrf = place.browser("ruth")
+    url, shown = f"{files_url(released)}/tickets", {"X-CSRF-Token": csrf}
+    project = place.world.project.model_copy(update={"status": ProjectStatus.ENDED})
+    with place.store.write(housekeeping=True) as change:
+        change.session.merge(project)
+    ticket = browser.post(url, headers=shown)
+    assert ticket.status_code == 201
+    freeze = TreFreeze(reason="An intrusion.", begun_by=place.world.people["rita"].id)
+    place.world.add(freeze)
+    refused = browser.post(url, headers=shown)
+    assert refused.status_code == 409
+    assert "whole TRE" in refused.text
+    form = {"ticket": ticket.json()["ticket"], "csrf_token": csrf}
+    assert browser.post("/airlock/download", data=form).status_code == 409

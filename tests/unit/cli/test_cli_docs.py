@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from broch.cli import airlock, audit, dataset, people, project, workspace
+from broch.cli import airlock, audit, dataset, keycloak, packages, people, project, workspace
 from broch.cli.main import ENTRIES
 from broch.cli.main import app as broch_app
 from support.documented import command_lines
@@ -18,9 +18,11 @@ GROUPS = {
     "project": project.app,
     "workspace": workspace.app,
     "dataset": dataset.app,
+    "packages": packages.app,
     "people": people.app,
     "airlock": airlock.app,
     "audit": audit.app,
+    "keycloak": keycloak.app,
 }
 
 

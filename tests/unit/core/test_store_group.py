@@ -55,16 +55,16 @@ def together(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
                     writers[0](change)
                 finally:
                     entered.set()
-                    assert leave.wait(10)
+                    assert leave.wait(30)
 
             futures = [pool.submit(_write, world.store, first)]
-            assert entered.wait(10)
+            assert entered.wait(30)
             for waiting, writer in enumerate(writers[1:], start=1):
                 futures.append(pool.submit(_write, world.store, writer))
                 _until(lambda waiting=waiting: len(queue._waiting) == waiting)
             leave.set()
             for future in futures:
-                future.exception(timeout=10)
+                future.exception(timeout=30)
             return futures
 
         yield run
@@ -155,12 +155,12 @@ def test_nobody_sees_or_is_told_of_a_change_before_its_commit(world: World, monk
     def slow(change: Change) -> None:
         _person("w-second")(change)
         in_second.set()
-        assert end_second.wait(10)
+        assert end_second.wait(30)
 
     second: list[Future[str]] = []
     with ThreadPoolExecutor(2) as pool:
         told = pool.submit(_write, world.store, first)
-        assert in_second.wait(10)
+        assert in_second.wait(30)
         time.sleep(0.05)
         assert not told.done()
         assert _handles(world) == set()

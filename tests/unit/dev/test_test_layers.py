@@ -1,8 +1,12 @@
 """`./broch test` runs what was asked for, or everything, and never skips in silence."""
 
+import re
+import subprocess
+from pathlib import Path
+
 import pytest
 
-from broch.dev import layers, lint, notes, packages
+from broch.dev import layers, lint, notes, packages, preparation
 
 ABSENT = packages.Package("no-such-package", "for this test", lambda: False)
 
@@ -66,11 +70,49 @@ def test_a_layer_without_its_packages_fails_and_the_others_still_run(root, capfd
     assert "no-such-package is missing: for this test" in err
 
 
+def test_failed_lint_does_not_keep_a_layer_from_being_prepared(root, monkeypatch):
+    prepared = []
+    monkeypatch.setattr(lint, "STEPS", {"hard": lambda _: "line 3 is wrong"})
+    monkeypatch.setattr(preparation, "PREPARATIONS", {"unit": lambda root: prepared.append(root) or ""})
+    assert layers.run(root, [], [], nightly=False) == 1
+    assert prepared == [root]
+
+
+def test_the_test_bed_and_the_layer_know_of_the_same_packages():
+    script = Path(__file__).parents[2] / "cluster" / "testbed" / "lib" / "build.sh"
+    listed = re.search(r"^PACKAGES=\(([^)]*)\)", script.read_text(), flags=re.MULTILINE)
+    assert {package.name for package in packages.TEST_BED} == set(listed.group(1).split())
+
+
+def test_what_few_tests_need_is_built_for_who_asks_and_not_for_every_cluster(tmp_path):
+    folder = Path(__file__).parents[2] / "cluster" / "testbed"
+
+    def wanted(*asked: str) -> set[str]:
+        script = 'HERE=$1 CACHE=$2; . "$HERE/lib/build.sh"; wanted "${@:3}"'
+        words = ("bash", "-euc", script, "bash", folder, tmp_path, *asked)
+        lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+        return {line.split()[0] for line in lines}
+
+    assert wanted() == {"cluster", "calico", "runtime", "tools"}
+    assert wanted("kueue") == {"kueue"}
+
+
 def test_when_nothing_can_run_the_run_fails(root, monkeypatch, capfd):
     monkeypatch.setattr(packages, "NEEDS", {"integration": (ABSENT,)})
     monkeypatch.setenv("BROCH_NO_INSTALL", "1")
     assert layers.run(root, ["integration"], [], nightly=False) == 1
     assert "did not run" in capfd.readouterr().err
+
+
+def test_what_tests_start_finds_the_product_compiled(root, monkeypatch):
+    (root / "api").mkdir()
+    (root / "api" / "module.py").write_text("x = 1\n")
+    (root / "tests" / "unit" / "test_unit.py").write_text(
+        "import os\ndef test_it():\n    assert 'PYTHONDONTWRITEBYTECODE' not in os.environ\n"
+    )
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    assert layers.run(root, ["unit"], [], nightly=False) == 0
+    assert list((root / "api" / "__pycache__").iterdir())
 
 
 @pytest.mark.parametrize("nightly", [False, True])

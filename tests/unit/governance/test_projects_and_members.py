@@ -38,6 +38,16 @@ def test_an_admin_creates_a_project_that_others_do_not_see(gov):
     assert len(gov.records("project:create")) == 1
 
 
+def test_a_project_says_what_its_zone_on_a_cluster_shall_be(gov):
+    plain = gov.api("ada").post("/api/v1/projects", json=body()).json()
+    assert (plain["user_namespaces"], plain["quota"]) == ("where-possible", None)
+    asked = {"user_namespaces": "required", "quota": {"cpu": 4, "memory_bytes": 1 << 33, "gpus": 2}}
+    made = gov.api("ada").post("/api/v1/projects", json=body(slug="delta", **asked)).json()
+    read = gov.api("ada").get(f"/api/v1/projects/{made['id']}").json()
+    assert read["user_namespaces"] == "required"
+    assert (read["quota"]["gpus"], read["quota"]["pods"]) == (2, 20)
+
+
 @pytest.mark.parametrize(
     ("changes", "status"),
     [
@@ -50,6 +60,9 @@ def test_an_admin_creates_a_project_that_others_do_not_see(gov):
         ({"ends_on": str(TODAY - timedelta(days=1)), "starts_on": str(TODAY - timedelta(days=9))}, 422),
         ({"ends_on": str(TODAY), "starts_on": str(TODAY + timedelta(days=1))}, 422),
         ({"status": "active"}, 422),
+        ({"user_namespaces": "sometimes"}, 422),
+        ({"quota": {"cpu": 0}}, 422),
+        ({"quota": {"cpus": 1}}, 422),
     ],
 )
 def test_an_unfit_project_is_refused_and_nothing_is_written(gov, changes, status):

@@ -72,7 +72,7 @@ def test_keys_are_sorted_by_utf_16_code_units():
         {1},
         object(),
     ],
-    ids=repr,
+    ids=lambda value: "object" if type(value) is object else repr(value),
 )
 def test_a_value_without_canonical_form_is_refused(value):
     for holder in (value, [value], {"a": {"b": value}}):

@@ -1,7 +1,6 @@
 """The tree against its definition and against published vectors."""
 
 import hashlib
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -253,9 +252,7 @@ def test_an_append_costs_one_small_read_and_one_write_however_large_the_tree():
     tree.append(hashes)
     store.reads = store.writes = store.nodes_read = 0
     before = len(store.nodes)
-    began = time.perf_counter()
     tree.append(hashes)
-    assert time.perf_counter() - began < 5  # 2,000 a second is the goal; this is the loosest reading of it
     assert (store.reads, store.writes) == (1, 1)
     assert store.nodes_read <= 64
     assert len(store.nodes) - before < 2 * len(hashes) + 64

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socketserver
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from fastapi.testclient import TestClient
 from broch_api import assembly_runtime
 from broch_api.internal.credentials import ServiceTokens
 from broch_api.status.parts import HealthPart
+from broch_api.workspaces.hub import HubClient
+from broch_api.workspaces.premises import FolderPremises
 from broch_core.audit.denials import DenialLog
 from broch_core.outbox.worker import OutboxWorker
 from broch_core.settings import Settings
@@ -44,6 +47,8 @@ class FakeHub:
     slow_stop: bool = False
     """A server that is asked to stop stays `pending: stop`."""
     refuse_start: str | None = None
+    seconds: float = 0.0
+    """How long each answer takes."""
     _server: Any = None
 
     def run(self, principal: str, *, ready: bool = True) -> None:
@@ -62,6 +67,7 @@ class FakeHub:
 
         class Handler(BaseHTTPRequestHandler):
             def _do(self) -> None:
+                time.sleep(hub.seconds)
                 status, body = hub.answer(self.command, self.path, self.headers.get("Authorization", ""))
                 data = b"" if body is None else json.dumps(body).encode()
                 self.send_response(status)
@@ -191,8 +197,9 @@ def make_plane(folder: Path, *health: HealthPart, hub_up: bool = True) -> Iterat
         settings,
         world.audit_log,
         denials,
-        FolderZones(folder / "zones"),
+        FolderPremises(folder / "datasets", FolderZones(folder / "zones")),
         tokens=TOKENS,
+        hub=HubClient(settings.run / "hub" / "hub.sock", TOKENS.web),
         health=health,
     )
     services[Sessions] = world.sessions

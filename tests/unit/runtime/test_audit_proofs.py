@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 
 import pytest
 
 from broch_api.workspaces.service import WorkspaceDesk
+from broch_core.audit.record import AuditSubject
 from broch_core.proof import Purpose, leaf_hash, verify_checkpoint, verify_consistency
 from broch_core.proof.notes import Checkpoint, Note
 from unit.runtime.runtime_fakes import Plane
@@ -139,6 +141,30 @@ def test_a_rotation_is_followed_by_a_checkpoint_of_the_new_key(told: Plane):
     assert [key.key_id for key in signed] == [answer.json()["key_id"]]
     result = post(told, "verify").json()
     assert result["ok"], result["reason"]
+
+
+def test_who_numbers_at_once_beside_the_sequencer_does_not_fail(told: Plane):
+    """A rotation, a release and a deletion number what they wrote themselves, in threads of their own."""
+    world, failed = told.world, []
+    for number in range(20):
+        with world.store.write() as change:
+            change.audit(world.people["ada"].id, "test:act", AuditSubject("thing", str(number)))
+        together = threading.Barrier(2)
+
+        def run(together: threading.Barrier = together) -> None:
+            together.wait()
+            try:
+                world.audit_log.sequence()
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is shown
+                failed.append(error)
+
+        threads = [threading.Thread(target=run) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failed == []
+    assert world.audit_log.verify().ok
 
 
 def test_a_checkpoint_that_was_kept_is_verified_against(told: Plane):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,8 +13,11 @@ from broch_api.status import parts
 from broch_api.status.parts import PartHealth, remembered
 from broch_api.workspaces.service import WorkspaceDesk
 from broch_core.clock import utc_now
+from broch_core.lifecycles import ProjectStatus
 from broch_core.outbox.tables import OutboxEntry
+from broch_core.tables.projects import Project
 from broch_core.web.guard import COOKIE
+from support.chart import alerted
 from unit.runtime.runtime_fakes import HUB_HEADERS, Plane, make_plane
 
 
@@ -32,7 +35,7 @@ def test_everything_well_is_ready(plane: Plane):
     body = answer.json()
     assert body["ready"] is True
     assert {part["name"]: part["ok"] for part in body["parts"]} == dict.fromkeys(
-        ("database", "sequencer", "outbox", "hub", "disk"), True
+        ("database", "sequencer", "outbox", "revocations", "hub", "disk"), True
     )
     assert plane.api.get("/healthz").text == "ok\n"
 
@@ -98,6 +101,12 @@ def test_metrics_are_prometheus_text_and_can_be_switched_off(plane: Plane):
     plane.get(WorkspaceDesk).open(plane.world.actor("ruth"), plane.world.project.id)
     plane.world.audit_log.sequence()
     answer = plane.api.get("/metrics")
+    assert alerted(answer.text) == [
+        "broch_audit_unnumbered_age_seconds",
+        'broch_outbox_entries{state="stuck"}',
+        "broch_part_ok",
+        'broch_revocations{state="late"}',
+    ]
     lines = answer.text.splitlines()
     assert all(
         re.fullmatch(r"# (HELP|TYPE) .+|[a-z_]+(\{[a-z]+=\"[a-z_]+\"\})? [0-9.e+-]+", line) for line in lines
@@ -131,6 +140,34 @@ def test_the_status_page_is_for_admins(plane: Plane):
     assert Browser(plane, "ruth").client.get("/status").status_code == 403
     shown = Browser(plane, "ada").client.get("/status")
     assert "Everything is well" in shown.text
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"status": ProjectStatus.FROZEN}, "is frozen."),
+        ({"status": ProjectStatus.PLANNED}, "is planned. Ask a platform admin to activate it."),
+        ({"ends_on": date(2020, 1, 2), "starts_on": date(2020, 1, 1)}, "runs from 2020-01-01 to 2020-01-02"),
+    ],
+)
+def test_a_project_that_does_not_run_offers_no_start_and_says_why(
+    plane: Plane, change: dict[str, object], why: str
+):
+    ruth, project = Browser(plane, "ruth"), plane.world.project
+    here = f"/projects/{project.id}/workspace"
+    assert "Start workspace" in ruth.client.get(here).text
+    assert "Open workspace" in ruth.client.get(f"{here}/card").text
+    with plane.world.store.write(housekeeping=True) as unit:
+        row = unit.session.get_one(Project, project.id)
+        for name, value in change.items():
+            setattr(row, name, value)
+        unit.session.add(row)
+    page, card = ruth.client.get(here).text, ruth.client.get(f"{here}/card").text
+    assert "Start workspace" not in page
+    assert "Open workspace" not in card
+    assert why in page
+    assert why in card
+    assert "Back to the project" in page
 
 
 def test_the_workspace_page_follows_a_start_to_its_frame(plane: Plane):

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlmodel import select
 
+from broch_api.workspaces.effects import WorkspaceEffects
 from broch_api.workspaces.hub import HubClient
 from broch_api.workspaces.reconciler import START_LIMIT, Reconciler
 from broch_api.workspaces.service import WorkspaceDesk
@@ -14,8 +15,11 @@ from broch_core.audit.tables import AuditRecord
 from broch_core.clock import utc_now
 from broch_core.lifecycles import ProjectStatus, VersionStatus, WorkspaceStatus
 from broch_core.outbox.worker import TemporaryError
+from broch_core.revocations import RevocationCause
 from broch_core.tables.datasets import DatasetVersion, Grant
 from broch_core.tables.projects import Membership, Project
+from broch_core.tables.revocations import Revocation
+from broch_core.tables.workspaces import Workspace
 from unit.runtime.runtime_fakes import HUB_HEADERS, Plane
 from unit.runtime.runtime_steps import edit, opened, report, running
 
@@ -96,6 +100,22 @@ def test_a_start_that_takes_too_long_has_failed(plane: Plane):
     assert plane.hub.servers == {}
 
 
+@pytest.mark.parametrize(
+    ("pending", "status"), [("spawn", S.STARTING), ("check", S.STARTING), (None, S.FAILED)]
+)
+def test_a_start_that_the_hub_has_in_hand_is_the_hubs_to_give_up(plane: Plane, pending, status):
+    principal = opened(plane)
+    plane.inside.get(f"/internal/v1/spawn-plans/{principal}", headers=HUB_HEADERS)
+    plane.hub.run(principal, ready=False)
+    plane.hub.servers[principal]["pending"] = pending
+    with plane.world.store.write(housekeeping=True) as change:
+        row = change.session.merge(plane.row())
+        row.opened_at = utc_now() - 10 * START_LIMIT
+        change.session.add(row)
+    plane.get(Reconciler).round()
+    assert plane.row().status is status
+
+
 def test_a_lost_report_of_a_ready_server_is_made_up_for(plane: Plane):
     principal = opened(plane)
     plane.hub.run(principal)
@@ -159,3 +179,46 @@ def test_a_stop_that_is_retried_late_leaves_the_next_start_alone(plane: Plane, w
     plane.worker._handlers["workspace.stop"](payload | {"reason": "An earlier start was stopped."})
     assert plane.row().status is S.RUNNING
     assert row.principal in plane.hub.servers
+
+
+def test_a_workspace_that_cannot_be_judged_keeps_no_other_from_its_end(plane: Plane):
+    running(plane)
+    world = plane.world
+    beta = world.add_project("gamma", "ruth")
+    broken = Workspace(
+        id="0" * 26,
+        project_id=beta.id,
+        person_id=world.people["ruth"].id,
+        status=S.RUNNING,
+        opened_at=utc_now(),
+        grant_ids=[["not", "a name"]],
+    )
+    world.add(broken)
+    edit(plane, Membership, until=utc_now() - timedelta(seconds=1))
+    reconciler = plane.get(Reconciler)
+    reconciler.round()
+    with world.store.read() as session:
+        other = session.exec(select(Workspace).where(Workspace.id != broken.id)).one()
+        cause = session.exec(select(Revocation.cause)).one()
+    assert (other.status, cause) == (S.STOPPED, RevocationCause.MEMBER_EXPIRED)
+    assert reconciler.failing == {broken.id}
+    parts = {part["name"]: part for part in plane.api.get("/readyz").json()["parts"]}
+    assert broken.id in parts["revocations"]["why"]
+
+
+def test_rights_end_in_time_beside_a_hub_that_is_slow_to_stop_strays(plane: Plane):
+    running(plane)
+    effects = plane.get(WorkspaceEffects)
+    reconciler = Reconciler(plane.world.store, plane.get(HubClient), effects, stray_seconds=0.3)
+    strays = {f"w{number:025d}" for number in range(12)}
+    for name in strays:
+        plane.hub.run(name)
+    plane.hub.seconds = 0.05
+    reconciler.round()
+    assert 0 < len(strays & plane.hub.servers.keys()) < len(strays)
+    edit(plane, Membership, until=utc_now() - timedelta(seconds=1))
+    reconciler.round()
+    assert plane.row().door_token_hash is None
+    for _ in range(8):
+        reconciler.round()
+    assert strays.isdisjoint(plane.hub.servers), "each comes in its turn"

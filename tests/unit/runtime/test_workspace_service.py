@@ -189,6 +189,19 @@ def test_reports_of_the_hub(plane: Plane, state: S, event: str, after: S, change
         assert plane.row().message == ("before" if state is S.STOPPING else "said the hub")
 
 
+@pytest.mark.parametrize(("state", "told"), [(S.STARTING, True), (S.RUNNING, False), (S.STOPPING, False)])
+def test_what_a_start_waits_for_is_told_and_moves_nothing(plane: Plane, state: S, told: bool):
+    opened(plane)
+    with plane.world.store.write(housekeeping=True) as change:
+        row = change.session.merge(plane.row())
+        row.status, row.door_token_hash, row.message = state, "t", "before"
+        change.session.add(row)
+    assert report(plane, "waiting", "A dataset cannot be mounted.") == {"changed": told}
+    row = plane.row()
+    assert (row.status, row.door_token_hash) == (state, "t")
+    assert row.message == ("A dataset cannot be mounted." if told else "before")
+
+
 def test_a_late_report_of_an_earlier_run_does_not_end_a_new_start(plane: Plane):
     opened(plane)
     assert report(plane, "stopped", "late") == {"changed": False}

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlmodel import select
 
-from broch_api.signin.service import DemoSignIn
+from broch_api.signin.service import SessionDesk
 from broch_api.workspaces.reconciler import Reconciler
 from broch_core.clock import utc_now
 from broch_core.lifecycles import WorkspaceStatus
@@ -29,7 +29,7 @@ def entered(plane: Plane) -> Browser:
 def sign_out(plane: Plane, browser: Browser) -> None:
     actor = plane.world.sessions.actor(browser.token)
     assert actor is not None
-    DemoSignIn(plane.world.store, plane.world.sessions, enabled=True).end(actor)
+    SessionDesk(plane.world.store, plane.world.sessions).end(actor)
 
 
 def test_signing_out_stops_the_workspace_that_was_entered_and_ends_its_sign_ins(plane: Plane):

@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broch_spawner import headers
-from broch_spawner.hub_gate import allowed
 from broch_spawner.login import principal_asked_for
 from broch_spawner.routing import FOREIGN_TEXT, OUTSIDE_TEXT, Forward, Redirect, Refusal, Route, decide
+from broch_workspaces.hub_calls import allowed
 from support.counts import count
 
 ME = "w" + "a" * 24

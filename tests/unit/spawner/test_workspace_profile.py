@@ -28,6 +28,27 @@ def profile_of(state, *mounts, home="zones/p1/home/x"):
     )
 
 
+def shared_profile(state):
+    plan = SpawnPlan(
+        workspace_id="ws", principal="w" + "a" * 24, project_id="p", project_name="P", home=None, shared=True,
+        mounts=(Mount(source=str(state / "zones/p1/project"), target="/project", read_only=False),),
+        deadline_at=datetime.now(UTC), door_token="",
+    )  # fmt: skip
+    return workspace_profile(
+        plan, state_dir=state, door_dir=state / "door", hub_socket=state / "hub.sock", env={}
+    )
+
+
+def test_a_shared_workspace_has_no_door_and_a_home_that_is_gone_with_it(state):
+    shared, own = shared_profile(state), profile_of(state)
+    assert "/home/researcher" not in {bind.target for bind in shared.binds}
+    assert "/home/researcher" in {folder.target for folder in shared.tmpfs}
+    for profile, there in ((own, True), (shared, False)):
+        assert ("/run/broch/door" in {bind.target for bind in profile.binds}) is there
+        assert ("/run/broch/token" in {file.target for file in profile.files}) is there
+        assert ("/run/broch/door.sock" in {link.target for link in profile.links}) is there
+
+
 def test_a_plan_becomes_its_mounts(state):
     profile = profile_of(
         state,

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
+from jinja2 import Environment, UndefinedError
 from markupsafe import Markup
 
-from broch_core.sizes import binary_size
+from broch_core.web.pages import templates_of
 
 WEB = Path(__file__).parents[3] / "api" / "broch_core" / "web"
 TEMPLATES = WEB / "templates"
@@ -21,16 +21,7 @@ VOID = {"meta", "link", "input", "hr", "br", "img", "path", "rect", "line", "pol
 
 
 def environment() -> Environment:
-    # The options of broch_core.web.pages.
-    made = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters["binary_size"] = binary_size
-    return made
+    return templates_of(())
 
 
 def shell(**more: Any) -> dict[str, Any]:
@@ -43,6 +34,7 @@ def shell(**more: Any) -> dict[str, Any]:
         ],
         "csrf_token": "the-token",
         "theme": "dark",
+        "notice": "This TRE is frozen.",
         "banner": "For trying Broch: not for real sensitive data",
         "flash": [
             {"kind": "ok", "text": "Ann is a member.", "undo": undo},

@@ -43,9 +43,11 @@ def limits_of(profile: Profile) -> Limits:
     )
 
 
-def quotas_of(profile: Profile, *, home: Path, project: Path | None) -> tuple[Quota, ...]:
-    """Return what the folders of a workspace that it writes to may hold."""
-    quotas = [Quota(home, "Your home", profile.home_bytes, profile.folder_entries)]
+def quotas_of(profile: Profile, *, home: Path | None, project: Path | None) -> tuple[Quota, ...]:
+    """Return what the folders of a workspace that it writes to may hold; a shared one has no home."""
+    quotas = []
+    if home is not None:
+        quotas.append(Quota(home, "Your home", profile.home_bytes, profile.folder_entries))
     if project is not None:
         quotas.append(Quota(project, "/project", profile.project_bytes, profile.folder_entries))
     return tuple(quotas)

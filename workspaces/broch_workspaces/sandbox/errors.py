@@ -18,6 +18,7 @@ class Cause(StrEnum):
     NETWORK_VISIBLE = "network_visible"
     UNREACHABLE_PATH = "unreachable_path"
     FOREIGN_STATE = "foreign_state"
+    BROKER = "broker"
     FAILED = "failed"
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import stat
 import subprocess
 from collections.abc import Callable, Sequence
@@ -192,6 +193,34 @@ def _set_limits(pid: int, limits: Limits) -> None:
         os.sched_setaffinity(pid, _cores(limits.cores))
     # When the machine runs out of memory, the kernel looks at what is in sandboxes first (proc(5)).
     Path(f"/proc/{pid}/oom_score_adj").write_text("1000", encoding="ascii")
+
+
+def terminate(process: subprocess.Popen[bytes]) -> bool:
+    """Send SIGTERM to the command inside a sandbox, which has to end by itself; return whether it was sent.
+
+    bubblewrap passes no signals on: it would end at once, and everything inside with it.
+    """
+    for first in _children(process.pid):
+        for command in _children(first):
+            with contextlib.suppress(OSError):
+                handle = os.pidfd_open(command)
+                try:
+                    if command in _children(first):  # so it is no other process that got the same number
+                        signal.pidfd_send_signal(handle, signal.SIGTERM)
+                        return True
+                finally:
+                    os.close(handle)
+    return False
+
+
+def _children(parent: int) -> list[int]:
+    """Return the pids of a process's children, the oldest first."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        fields = gate.stat_fields(place / "stat")
+        if fields is not None and int(fields[1]) == parent:
+            found.append((int(fields[19]), int(place.name)))
+    return [pid for _, pid in sorted(found)]
 
 
 _turn = itertools.count()

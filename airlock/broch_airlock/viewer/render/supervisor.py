@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import subprocess
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +13,7 @@ import structlog
 
 from broch_airlock.checks.model import FileUnderCheck
 from broch_airlock.checks.records import Nonsense
-from broch_airlock.checks.sandbox import BubblewrapSandbox, Sandbox
+from broch_airlock.checks.sandbox import BubblewrapSandbox, Sandbox, SandboxProcess
 from broch_airlock.viewer.render.model import RenderedPage
 from broch_airlock.viewer.render.page import failure_page, make_page
 from broch_airlock.viewer.render.reading import Answer, read_answer
@@ -127,7 +126,7 @@ def _listened(file: FileUnderCheck, page: int, sandbox: Sandbox) -> Answer:
         _end(process)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: SandboxProcess) -> None:
     process.kill()
     process.wait()
     if process.stdout is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -25,7 +24,10 @@ class S3Place:
     def __init__(self, bucket: str, prefix: str) -> None:
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
-        self._client: Any = boto3.client(
+        # A session of our own: the library's shared one remembers whose keys it saw first.
+        import boto3  # noqa: PLC0415 - one machine needs none, and it takes long
+
+        self._client: Any = boto3.Session().client(
             "s3", config=Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard"})
         )
 

@@ -30,11 +30,14 @@
       this.busy = false;
       Object.assign(this, { bytes: 0, sent: 0, arrived: 0, failed: 0 });
       const drop = section.querySelector("[data-drop]");
-      for (const input of section.querySelectorAll('input[type="file"]')) input.addEventListener("change", () => (this.add(input.files), (input.value = "")));
+      const inputs = [...section.querySelectorAll('input[type="file"]')];
+      const take = (input) => (this.add(input.files), (input.value = ""));
+      for (const input of inputs) input.addEventListener("change", () => take(input));
       for (const name of ["dragenter", "dragover"]) drop.addEventListener(name, (event) => (event.preventDefault(), drop.classList.add("over")));
       for (const name of ["dragleave", "drop"]) drop.addEventListener(name, (event) => (event.preventDefault(), drop.classList.remove("over")));
       drop.addEventListener("drop", (event) => this.add(event.dataTransfer.files));
       window.addEventListener("beforeunload", (event) => this.busy && event.preventDefault());
+      for (const input of inputs) if (input.files.length) take(input); // chosen before this script was here
     }
 
     add(files) {

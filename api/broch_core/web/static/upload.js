@@ -192,7 +192,8 @@
       this.largest = Number(section.dataset.maxBytes);
       const drop = section.querySelector("[data-drop]");
       const input = section.querySelector('input[type="file"]');
-      input.addEventListener("change", () => (this.add(input.files), (input.value = "")));
+      const take = () => (this.add(input.files), (input.value = ""));
+      input.addEventListener("change", take);
       for (const name of ["dragenter", "dragover"]) drop.addEventListener(name, (event) => (event.preventDefault(), drop.classList.add("over")));
       for (const name of ["dragleave", "drop"]) drop.addEventListener(name, (event) => (event.preventDefault(), drop.classList.remove("over")));
       drop.addEventListener("drop", (event) => this.add(event.dataTransfer.files));
@@ -200,6 +201,7 @@
         if (this.uploads.some((u) => u.state === "sending")) event.preventDefault();
       });
       this.changed();
+      if (input.files.length) take(); // chosen before this script was here
     }
 
     say(text) {

@@ -1,0 +1,1 @@
+"""Rights that ended: begun in their transaction, confirmed step by step, shown."""

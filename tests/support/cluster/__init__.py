@@ -1,0 +1,1 @@
+"""A Kubernetes cluster for tests: brought up, entered, given images and what lies outside of it."""

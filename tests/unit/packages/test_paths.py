@@ -1,0 +1,132 @@
+"""What a zone may ask the package route: the list, and everything that looks like it."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from broch_workspaces.gateway.calls import Account, Upstream, find_call
+from broch_workspaces.packages.paths import Ask, What, find_ask
+from broch_workspaces.packages.spec import Ecosystem
+from support.counts import count
+
+P, C, K, N = Ecosystem.PYPI, Ecosystem.CRAN, Ecosystem.CONDA, Ecosystem.NPM
+LISTED = {
+    "/packages/pypi/simple/scikit-learn/": Ask(What.INDEX, P, name="scikit-learn"),
+    "/packages/pypi/files/six/1.16.0/six-1.16.0-py2.py3-none-any.whl": Ask(
+        What.FILE, P, name="six", version="1.16.0", file="six-1.16.0-py2.py3-none-any.whl"
+    ),
+    "/packages/cran/src/contrib/PACKAGES": Ask(What.INDEX, C),
+    "/packages/cran/src/contrib/PACKAGES.gz": Ask(What.INDEX, C, packed=True),
+    "/packages/cran/src/contrib/PACKAGES.rds": Ask(What.ABSENT, C),
+    "/packages/cran/src/contrib/data.table_1.15.4.tar.gz": Ask(
+        What.FILE, C, name="data.table", version="1.15.4", file="data.table_1.15.4.tar.gz"
+    ),
+    "/packages/conda/conda-forge/linux-64/repodata.json": Ask(
+        What.INDEX, K, channel="conda-forge", subdir="linux-64"
+    ),
+    "/packages/conda/conda-forge/noarch/repodata.json.zst": Ask(
+        What.ABSENT, K, channel="conda-forge", subdir="noarch"
+    ),
+    "/packages/conda/conda-forge/noarch/current_repodata.json": Ask(
+        What.ABSENT, K, channel="conda-forge", subdir="noarch"
+    ),
+    "/packages/conda/conda-forge/noarch/tzdata-2024a-h0c530f3_0.conda": Ask(
+        What.FILE, K, channel="conda-forge", subdir="noarch", file="tzdata-2024a-h0c530f3_0.conda"
+    ),
+    "/packages/npm/left-pad": Ask(What.INDEX, N, name="left-pad"),
+    "/packages/npm/@types%2fnode": Ask(What.INDEX, N, name="@types/node"),
+    "/packages/npm/@types/node": Ask(What.INDEX, N, name="@types/node"),
+    "/packages/npm/@types/node/-/node-22.0.0.tgz": Ask(
+        What.FILE, N, name="@types/node", file="node-22.0.0.tgz"
+    ),
+    "/resources/ontology-1": Ask(What.RESOURCE, None, name="ontology-1"),
+}
+
+
+@pytest.mark.parametrize("target", LISTED)
+def test_a_canonical_form_is_understood_and_passed_on_for_workspaces(target):
+    assert find_ask("GET", target) == LISTED[target]
+    call = find_call("GET", target)
+    assert call is not None
+    assert (call.upstream, call.account, call.body_bytes) == (Upstream.PACKAGES, Account.WORKSPACE, 0)
+
+
+@pytest.mark.parametrize("target", LISTED)
+def test_only_reading_is_understood(target):
+    for method in ("POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "get"):
+        assert find_ask(method, target) is None
+    assert (find_ask("HEAD", target) is None) == target.startswith("/resources/")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/packages/pypi/simple/",
+        "/packages/pypi/simple/six",
+        "/packages/pypi/simple/Six/",
+        "/packages/pypi/simple/flask_cors/",
+        "/packages/pypi/simple/a--b/",
+        "/packages/pypi/simple/-a/",
+        "/packages/pypi/simple/a.b/",
+        "/packages/pypi/simple/s%69x/",
+        "/packages/pypi/simple/six/?x",
+        "/packages/pypi/simple//six/",
+        "//packages/pypi/simple/six/",
+        "/packages/pypi/files/six/1.0/../six.whl",
+        "/packages/pypi/files/six/1.0/a..whl",
+        "/packages/pypi/files/six/1.0/a/b.whl",
+        "/packages/pypi/files/six/1%2e0/six.whl",
+        "/packages/cran/src/contrib/Archive/x/x_1.tar.gz",
+        "/packages/cran/src/contrib/x-1.tar.gz",
+        "/packages/cran/src/contrib/PACKAGES.xz",
+        "/packages/conda/conda-forge/repodata.json",
+        "/packages/conda/../linux-64/repodata.json",
+        "/packages/conda/conda-forge/linux-64/x.exe",
+        "/packages/npm/@types%2Fnode",
+        "/packages/npm/@types%252fnode",
+        "/packages/npm/@types%2fnode/-/node-1.tgz",
+        "/packages/npm/%40types/node",
+        "/packages/npm/Left-Pad",
+        "/packages/npm/a/b",
+        "/packages/npm/-/npm/v1/security/advisories/bulk",
+        "/packages/npm/" + "a" * 215,
+        "/packages/golang/x",
+        "/resources/",
+        "/resources/a/b",
+        "/resources/A",
+        "/resources/a%2fb",
+        "/resources/" + "a" * 64,
+        "/packages/pypi/simple/six/\n",
+    ],
+)
+def test_everything_else_is_not(target):
+    assert find_ask("GET", target) is None
+    assert find_call("GET", target) is None
+
+
+BENT = ["%2e", "%2f", "..", ".", "/", "//", "%00", "?", "#", "\\", "%", ";", "é", " ", "\n", "@", "%2F", "A"]
+
+
+@given(st.sampled_from(sorted(LISTED)), st.randoms(use_true_random=False), st.integers(1, 4))
+@settings(max_examples=count("bent addresses of packages", ci=2000, nightly=100000), deadline=None)
+def test_a_bent_address_is_no_listed_one_or_one_of_the_same_alphabet(target, random_, changes):
+    for _ in range(changes):
+        at = random_.randrange(len(target) + 1)
+        target = target[:at] + random_.choice(BENT) + target[at:]
+    ask = find_ask("GET", target)
+    if ask is None:
+        return
+    assert ".." not in target
+    assert "%" not in target.replace("%2f", "", 1)
+    assert not set(target) & set("?#\\; \né")
+    assert "//" not in target
+    assert all("/" not in part for part in (ask.version, ask.file, ask.channel, ask.subdir))
+
+
+def test_an_address_is_never_longer_than_what_is_read():
+    random_ = random.Random(1)
+    assert all(
+        find_call("GET", "/packages/npm/" + "a" * random_.randrange(215, 3000)) is None for _ in range(50)
+    )

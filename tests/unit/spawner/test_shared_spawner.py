@@ -1,0 +1,54 @@
+"""A shared workspace as JupyterHub routes it: under a name that no browser's host has, also after a restart of the hub."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from broch_spawner.project_spawner import ProjectSpawner
+
+NAME = "w" + "a" * 25
+SPEC = f"{NAME}.hub.test/user/{NAME}/"
+CLIENT = f"jupyterhub-user-{NAME}"
+
+
+def made(monkeypatch: pytest.MonkeyPatch, *, shared: bool) -> tuple[ProjectSpawner, set[str]]:
+    """Return a spawner that a hub found again, and the clients that need no page that asks."""
+    monkeypatch.setattr("kubespawner.spawner.load_config", lambda **_: None)
+    unasked: set[str] = set()
+    user = SimpleNamespace(
+        name=NAME,
+        id=1,
+        url=f"/user/{NAME}/",
+        proxy_spec=SPEC,
+        settings={"oauth_no_confirm_list": unasked},
+    )
+    spawner = ProjectSpawner(user=user, proxy_spec=SPEC, oauth_client_id=CLIENT)
+    pod = {"pod": f"ws-{NAME}-0123456789abcdef", "zone": "zone-x", "uid": "u", "start": "0" * 16}
+    spawner.load_state(pod | ({"shared": True} if shared else {}))
+    return spawner, unasked
+
+
+def test_it_is_found_again_under_the_name_that_only_stays_lead_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        spawner, unasked = made(monkeypatch, shared=True)
+        assert spawner.proxy_spec == f"shared.{SPEC}"
+        assert unasked == {CLIENT}
+        kept = spawner.get_state()
+        assert kept["shared"] is True
+        spawner.load_state(kept)
+        assert spawner.proxy_spec == f"shared.{SPEC}"
+
+    asyncio.run(story())
+
+
+def test_one_s_own_workspace_keeps_its_name_and_is_asked_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        spawner, unasked = made(monkeypatch, shared=False)
+        assert spawner.proxy_spec == SPEC
+        assert unasked == set()
+        assert spawner.get_state()["shared"] is False
+
+    asyncio.run(story())
