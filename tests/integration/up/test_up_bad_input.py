@@ -69,8 +69,10 @@ def at_rest(bad):
     seen = []
 
     def quiet():
+        # asked before the second look: a number that came between the looks makes them differ
+        done = numbered(bad)
         seen.append(everything(bad))
-        return len(seen) > 1 and seen[-1] == seen[-2] and numbered(bad)
+        return done and len(seen) > 1 and seen[-1] == seen[-2]
 
     until(quiet, 30, "it does not come to rest")
     return seen[-1]
