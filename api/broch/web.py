@@ -28,8 +28,9 @@ App = Callable[[Scope, Any, Any], Awaitable[None]]
 
 log = structlog.get_logger()
 
-SHELL_PORT, INTERNAL_PORT, DOOR_PORT = 8443, 8444, 8445
+SHELL_PORT, INTERNAL_PORT, DOOR_PORT, OWN_PORT = 8443, 8444, 8445, 8448
 """Ports on a cluster (docs/cluster.md)."""
+OWN_PATHS = frozenset({"/healthz", "/metrics"})
 AIRLOCK_PREFIXES = ("/airlock", "/api/v1/airlock")
 _UVICORN: dict[str, Any] = {
     "log_config": None,
@@ -71,6 +72,18 @@ class Shell:
             await self._apps.airlock(scope, receive, send)
         else:
             await self._apps.control(scope, receive, send)
+
+
+def own_pages(control: App) -> App:
+    """Return what a collector of metrics meets, who asks pods by their address: two paths, whatever the host."""
+
+    async def serve(scope: Scope, receive: Any, send: Any) -> None:
+        if scope["path"] in OWN_PATHS and scope["method"] == "GET":
+            await control(scope, receive, send)
+        else:
+            await _answer(send, 404, [], b"There is nothing here.\n")
+
+    return serve
 
 
 def loopback_hosts(settings: Settings) -> set[str]:
@@ -146,7 +159,7 @@ def _on_one_machine(settings: Settings, apps: Apps) -> list[tuple[_Server, list[
 
 
 def _on_cluster(settings: Settings, apps: Apps) -> list[tuple[_Server, list[socket.socket]]]:
-    """Three ports with TLS: browsers; hub and controller; gateway. Callers of the last two show certificates."""
+    """Four ports with TLS: browsers; hub and controller; gateway; collectors. Callers of the middle ones show certificates."""
     folder = settings.tls
     if folder is None:
         raise ValueError("on a cluster nothing is served without TLS")
@@ -154,6 +167,7 @@ def _on_cluster(settings: Settings, apps: Apps) -> list[tuple[_Server, list[sock
         (make_shell(apps, settings), SHELL_PORT, server_context(folder, clients=False)),
         (apps.internal, INTERNAL_PORT, server_context(folder, clients=True)),
         (apps.door, DOOR_PORT, server_context(folder, clients=True)),
+        (own_pages(apps.control), OWN_PORT, server_context(folder, clients=False)),
     )
     return [
         (
@@ -201,11 +215,10 @@ def _host(origin: str) -> bytes:
 
 
 async def _redirect(send: Any, href: str) -> None:
-    await send(
-        {
-            "type": "http.response.start",
-            "status": 307,
-            "headers": [(b"location", href.encode()), (b"content-length", b"0")],
-        }
-    )
-    await send({"type": "http.response.body", "body": b""})
+    await _answer(send, 307, [(b"location", href.encode())], b"")
+
+
+async def _answer(send: Any, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    await send({"type": "http.response.body", "body": body})

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -22,6 +23,16 @@ SOCKET_PATH_LONGEST = 107
 _LONGEST_SOCKET_BELOW_RUN = 40
 _ORIGIN = r"^https://[a-z0-9.-]{1,253}(:[0-9]{1,5})?$"
 _ADDRESS = r"^[A-Za-z0-9.-]{1,253}:[0-9]{1,5}$"
+
+
+def _seconds(said: object) -> object:
+    """Take `60` and `60 s` for seconds: in the environment a number is text, and `broch config` prints the second."""
+    found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(?: ?s)?", said) if isinstance(said, str) else None
+    return float(found[1]) if found else said
+
+
+Span = Annotated[timedelta, BeforeValidator(_seconds)]
+"""A length of time: ISO 8601 (`PT12H`) or seconds."""
 
 
 def default_folder() -> Path:
@@ -118,21 +129,21 @@ class Settings(BaseSettings):
     """Name of the audit log in checkpoints and receipts. Say it once, before the first start: a log keeps its name."""
     audit_export: str | None = None
     """Where to export the audit log to as it grows: a folder, `s3://BUCKET/PREFIX` or `git:REPOSITORY`. Unset: nowhere."""
-    audit_export_interval: timedelta = timedelta(minutes=1)
+    audit_export_interval: Span = timedelta(minutes=1)
     """How often. A minute: what happened before it cannot be rewritten unseen, not even by who runs Broch."""
     demo: bool = True
     """Fill an empty folder with two projects and seven people, and sign in without passwords. Loopback only."""
-    session_lifetime: timedelta = timedelta(hours=12)
+    session_lifetime: Span = timedelta(hours=12)
     """How long one sign-in lasts. Half a day: a working day with a margin."""
-    workspace_lifetime: timedelta = timedelta(hours=8)
+    workspace_lifetime: Span = timedelta(hours=8)
     """Longest run of one workspace before it is stopped. A working day; less when a right ends sooner."""
-    workspace_idle: timedelta = Field(default=timedelta(minutes=60), ge=timedelta(0))
+    workspace_idle: Span = Field(default=timedelta(minutes=60), ge=timedelta(0))
     """How long nothing may go on in a workspace before it is stopped; 0: for ever. An hour: lunch. Projects may differ."""
-    workspace_idle_warning: timedelta = Field(default=timedelta(minutes=10), ge=timedelta(0))
+    workspace_idle_warning: Span = Field(default=timedelta(minutes=10), ge=timedelta(0))
     """How long before that its page says so, and saves. Ten minutes: time to come back from the next room."""
     browser_alarm_bytes: int = Field(default=1 << 30, ge=1)
     """Bytes that one start of a workspace may send to browsers before administrators are told. 1 GiB: Lab takes 6 MB."""
-    ticket_lifetime: timedelta = timedelta(seconds=60)
+    ticket_lifetime: Span = timedelta(seconds=60)
     """How long a download or view ticket is good. A minute: it is used at once, by a click."""
     upload_chunk_bytes: int = Field(default=8 << 20, ge=1 << 16)
     """Largest single PATCH of a resumable upload, bytes. 8 MiB: little to send again after a break."""
@@ -144,17 +155,17 @@ class Settings(BaseSettings):
     """Most drafts that one person may hold in one project. A runaway loop in a notebook stops here."""
     ingress_without_review: bool = False
     """Let imports that every check calls clean pass without reviewers. Off: people look first."""
-    check_deadline: timedelta = timedelta(minutes=15)
+    check_deadline: Span = timedelta(minutes=15)
     """How long checks of one request may retry before it is quarantined."""
-    signature_age: timedelta = timedelta(days=2)
+    signature_age: Span = timedelta(days=2)
     """Virus signatures older than this make every file unscannable. Two days: freshclam's daily run may fail once."""
-    retention_draft: timedelta = Field(default=timedelta(days=30), ge=timedelta(seconds=1))
+    retention_draft: Span = Field(default=timedelta(days=30), ge=timedelta(seconds=1))
     """How long a draft that nobody goes on with is kept, days. 30: then it is withdrawn and its files are deleted."""
-    retention_quarantined: timedelta = Field(default=timedelta(days=30), ge=timedelta(seconds=1))
+    retention_quarantined: Span = Field(default=timedelta(days=30), ge=timedelta(seconds=1))
     """How long quarantined files are kept, days. 30: time to find out why, and no store of what is not wanted."""
-    retention_held: timedelta = Field(default=timedelta(days=90), ge=timedelta(seconds=1))
+    retention_held: Span = Field(default=timedelta(days=90), ge=timedelta(seconds=1))
     """How long files of a returned or failed request are kept, days. 90: a revision of a paper takes its time."""
-    retention_released: timedelta = Field(default=timedelta(days=365), ge=timedelta(seconds=1))
+    retention_released: Span = Field(default=timedelta(days=365), ge=timedelta(seconds=1))
     """How long released files can be fetched, days. A year: receipt, digests and audit record stay for good."""
     dataset_file_bytes: int = Field(default=1 << 40, ge=1)
     """Largest file of a dataset version, bytes. 1 TiB."""

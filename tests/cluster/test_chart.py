@@ -12,7 +12,7 @@ from broch_airlock.checks.clamd_config import freshclam_conf
 from broch_spawner.settings import ClusterHubSettings
 from broch_workspaces.cluster.controller.settings import ControllerSettings
 from broch_workspaces.packages.settings import PackagesSettings
-from support.chart import CHART, NAMESPACE, RELEASE, alerts, render, values
+from support.chart import CHART, NAMESPACE, RELEASE, alerts, of_kind, pods, render, values
 from support.cluster.cluster import Cluster, Refused
 from support.zones import SOURCES
 
@@ -22,18 +22,6 @@ COMPONENTS = {"web", "hub", "controller", "gateway", "sandboxes", "clamd"}
 @pytest.fixture(scope="module")
 def made(cluster: Cluster) -> list[dict]:
     return render(cluster.helm, values())
-
-
-def of_kind(made: list[dict], kind: str) -> dict[str, dict]:
-    return {one["metadata"]["name"]: one for one in made if one["kind"] == kind}
-
-
-def pods(made: list[dict]) -> dict[str, dict]:
-    return {
-        name: one["spec"]["template"]["spec"]
-        for kind in ("Deployment", "Job")
-        for name, one in of_kind(made, kind).items()
-    }
 
 
 def tokens(made: list[dict]) -> dict[str, set[str]]:
@@ -279,6 +267,13 @@ def test_every_kind_of_source_makes_a_policy_that_the_api_server_compiles(cluste
         ({"public": {"ingress": {"enabled": True}}}, "there is no entrance without TLS"),
         ({"tls": {"certManager": {"enabled": True}}}, "name the issuer of an authority of your own"),
         ({"images": {**values()["images"], "prefixes": ["other.example.org/"]}}, "begins with none of them"),
+        ({"viewerUrl": "https://hub.work.example.net:8443"}, "it must not be that of hubUrl"),
+        ({"url": "https://tre.example.org:443"}, "url: leave out ':443'"),
+        (
+            {"zones": {"profiles": values()["zones"]["profiles"] * 2}},
+            "zones.profiles: two have one name (standard, standard)",
+        ),
+        ({"web": {"settings": {"WORKSPACE_IDEL": 0}}}, "WORKSPACE_IDEL"),
         ({"nonsense": 1}, "additional properties 'nonsense' not allowed"),
     ],
 )

@@ -10,6 +10,7 @@ import yaml
 
 from support.zones import DIGEST, IMAGE, REGISTRY
 
+Manifest = dict[str, Any]
 CHART = Path(__file__).parents[2] / "helm" / "broch"
 RELEASE, NAMESPACE = "tried", "tried-release"
 """Unlike an installation's: both may be on one cluster."""
@@ -73,17 +74,37 @@ def render(
     return [one for one in yaml.safe_load_all(text) if one]
 
 
+def of_kind(made: Sequence[Manifest], kind: str) -> dict[str, Manifest]:
+    """Return the objects of a kind, by name."""
+    return {one["metadata"]["name"]: one for one in made if one["kind"] == kind}
+
+
+def pods(made: Sequence[Manifest]) -> dict[str, Manifest]:
+    """Return what pods shall be, by the name of their Deployment or Job."""
+    return {
+        name: one["spec"]["template"]["spec"]
+        for kind in ("Deployment", "Job")
+        for name, one in of_kind(made, kind).items()
+    }
+
+
 def alerts() -> list[dict[str, Any]]:
     """Return the rules by which somebody is called."""
     [group] = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text(encoding="utf-8"))["groups"]
     return list(group["rules"])
 
 
-def alerted(served: str) -> list[str]:
-    """Return those metrics of our services that rules ask for, and that are in this text of theirs, with their labels."""
-    asked = {
+def asked_by_alerts() -> set[str]:
+    """Return the metrics of our services that rules ask for, with their labels."""
+    return {
         name
         for rule in alerts()
         for name in re.findall(r"broch_[a-z_]+(?:\{[a-z]+=\"[a-z]+\"\})?", rule["expr"])
     }
-    return sorted(name for name in asked if re.search(rf"^{re.escape(name)}[ {{]", served, re.MULTILINE))
+
+
+def alerted(served: str) -> list[str]:
+    """Return those metrics that rules ask for, and that are in this text of ours."""
+    return sorted(
+        name for name in asked_by_alerts() if re.search(rf"^{re.escape(name)}[ {{]", served, re.MULTILINE)
+    )

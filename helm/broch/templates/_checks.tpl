@@ -40,11 +40,24 @@
 {{- if and .Values.tls.certManager.enabled (not .Values.tls.certManager.issuer.name) }}
 {{- fail "tls.certManager.issuer.name: name the issuer of an authority of your own." }}
 {{- end }}
+{{- range $name := list "url" "hubUrl" "viewerUrl" }}
+{{- if hasSuffix ":443" (index $.Values $name) }}
+{{- fail (printf "%s: leave out ':443'. Browsers do not say the usual port, so no page would be answered." $name) }}
+{{- end }}
+{{- end }}
 {{- if eq (include "broch.host" .Values.url) (include "broch.host" .Values.viewerUrl) }}
 {{- fail "viewerUrl: rendered files need a host of their own, without cookies; it must not be that of url." }}
 {{- end }}
 {{- if eq (include "broch.host" .Values.url) (include "broch.host" .Values.hubUrl) }}
 {{- fail "hubUrl: workspaces need hosts of their own; it must not be that of url." }}
+{{- end }}
+{{- if eq (include "broch.host" .Values.hubUrl) (include "broch.host" .Values.viewerUrl) }}
+{{- fail "viewerUrl: rendered files need a host of their own; it must not be that of hubUrl." }}
+{{- end }}
+{{- $names := list }}
+{{- range .Values.zones.profiles }}{{ $names = append $names .name }}{{ end }}
+{{- if ne (len $names) (len (uniq $names)) }}
+{{- fail (printf "zones.profiles: two have one name (%s)." (join ", " $names)) }}
 {{- end }}
 {{- if and .Values.public.ingress.enabled (not (and .Values.public.ingress.webSecret .Values.public.ingress.hubSecret)) }}
 {{- fail "public.ingress: webSecret and hubSecret name the certificates for browsers; there is no entrance without TLS." }}

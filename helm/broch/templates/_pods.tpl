@@ -14,15 +14,7 @@ securityContext:
 {{- with .root.Values.images.pullSecrets }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .root.Values.nodeSelector }}
-nodeSelector: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .root.Values.tolerations }}
-tolerations: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .root.Values.priorityClassName }}
-priorityClassName: {{ . }}
-{{- end }}
+{{- include "broch.placement" .root }}
 {{- $labels := include "broch.selector" (list .root .component) }}
 {{- if eq .root.Values.antiAffinity "required" }}
 affinity:
@@ -43,6 +35,19 @@ affinity:
           matchLabelKeys: [pod-template-hash]
           labelSelector:
             matchLabels: {{- $labels | nindent 14 }}
+{{- end }}
+{{- end }}
+
+{{/* Where every pod of the release runs. */}}
+{{- define "broch.placement" -}}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
 {{- end }}
 {{- end }}
 
@@ -81,9 +86,21 @@ securityContext:
 {{- end }}
 {{- end }}
 
-{{/* Anew when its settings change: broch.checksum (list $ "web") */}}
+{{/* Anew when its own settings change: broch.checksum (list $ "web") */}}
 {{- define "broch.checksum" -}}
-{{ include (print (index . 0).Template.BasePath "/settings.yaml") (index . 0) | sha256sum }}
+{{- $name := include "broch.name" . }}
+{{- range splitList "\n---\n" (include (print (index . 0).Template.BasePath "/settings.yaml") (index . 0)) }}
+{{- $made := fromYaml . }}
+{{- if eq $made.metadata.name $name }}{{ $made.data | toJson | sha256sum }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{/* Anew when what it read at its start has another revision: broch.revision (list $ "tokens" "database") */}}
+{{- define "broch.revision" -}}
+{{- $root := index . 0 }}
+{{- $seen := list }}
+{{- range rest . }}{{ $seen = append $seen (printf "%s-%d" . (int64 (index $root.Values .).revision)) }}{{ end }}
+{{- join "." $seen }}
 {{- end }}
 
 {{- define "broch.account" -}}

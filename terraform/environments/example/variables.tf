@@ -53,10 +53,11 @@ variable "datasets_source" {
 }
 
 variable "network" {
-  description = "Where PostgreSQL, S3 and the provider of identities are (modules/platform)."
+  description = "Where PostgreSQL, S3, STS and the provider of identities are (modules/platform)."
   type = object({
     database   = list(object({ cidr = string, port = optional(number) }))
     s3         = list(object({ cidr = string, port = optional(number) }))
+    sts        = optional(list(object({ cidr = string, port = optional(number) })), [])
     oidc       = list(object({ cidr = string, port = optional(number) }))
     api_server = optional(list(object({ cidr = string, port = optional(number) })), [])
   })

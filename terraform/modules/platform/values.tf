@@ -23,8 +23,12 @@ locals {
         issuer  = { name = try(var.tls.issuer.name, ""), kind = try(var.tls.issuer.kind, "ClusterIssuer") }
       }
     }
-    tokens   = { existingSecret = local.token_secret, generate = false }
-    database = { existingSecret = local.database_secret, caSecret = var.database.ca_secret }
+    tokens = { existingSecret = local.token_secret, generate = false, revision = var.tokens.revision }
+    database = {
+      existingSecret = local.database_secret
+      caSecret       = var.database.ca_secret
+      revision       = var.database.revision
+    }
     s3 = {
       blobs          = join("/", compact(["s3:/", var.blobs.bucket, var.blobs.prefix]))
       endpoint       = var.blobs.endpoint
@@ -64,7 +68,7 @@ locals {
     }
     network = {
       database  = var.network.database
-      s3        = var.network.s3
+      s3        = concat(var.network.s3, var.network.sts)
       oidc      = var.network.oidc
       apiServer = var.network.api_server
       browsers  = [for cidr in var.network.browsers : { ipBlock = { cidr = cidr } }]

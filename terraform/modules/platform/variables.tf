@@ -225,6 +225,11 @@ variable "web_role" {
   description = "ARN of web's role in AWS; output `web_role` of the module `storage`. Null: none."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.web_role == null || length(var.network.sts) > 0
+    error_message = "web_role: web fetches its credentials from AWS's STS; say where in network.sts, such as the addresses of an interface endpoint."
+  }
 }
 
 variable "datasets" {
@@ -251,10 +256,11 @@ variable "datasets" {
 }
 
 variable "network" {
-  description = "Where pods reach what lies outside: lists of {cidr, port}. All else is denied. `api_server` empty: looked up by Helm at each upgrade. `browsers`: networks that browsers come from; empty: any that reach the Service."
+  description = "Where pods reach what lies outside: lists of {cidr, port}. All else is denied. `api_server` empty: looked up by Helm at each upgrade. `browsers`: networks that browsers come from; empty: any that reach the Service. `sts`: with `web_role`, where AWS gives out its credentials."
   type = object({
     database   = list(object({ cidr = string, port = optional(number, 5432) }))
     s3         = list(object({ cidr = string, port = optional(number, 443) }))
+    sts        = optional(list(object({ cidr = string, port = optional(number, 443) })), [])
     oidc       = list(object({ cidr = string, port = optional(number, 443) }))
     api_server = optional(list(object({ cidr = string, port = optional(number, 6443) })), [])
     browsers   = optional(list(string), [])
@@ -267,7 +273,7 @@ variable "network" {
 
   validation {
     condition = alltrue([
-      for cidr in concat(var.network.database[*].cidr, var.network.s3[*].cidr, var.network.oidc[*].cidr, var.network.api_server[*].cidr, var.network.browsers) :
+      for cidr in concat(var.network.database[*].cidr, var.network.s3[*].cidr, var.network.sts[*].cidr, var.network.oidc[*].cidr, var.network.api_server[*].cidr, var.network.browsers) :
       can(cidrnetmask(cidr))
     ])
     error_message = "network: every cidr is an IPv4 network such as 10.0.0.5/32; the isolation of zones was tried with IPv4 alone."

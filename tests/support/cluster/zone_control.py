@@ -305,7 +305,12 @@ class ControlRoom:
     def start_leader(self) -> Running:
         """Start a controller and wait until it leads and knows what shall be."""
         running = self.start()
-        eventually(lambda: running.gauge("broch_controller_poll_age_seconds") >= 0, seconds=60)
+
+        def knows() -> bool:
+            said = running.get("/healthz").json()
+            return bool(said["role"] == "leader" and said["poll_age_seconds"] is not None)
+
+        eventually(knows, seconds=60)
         return running
 
     def end_all(self) -> None:

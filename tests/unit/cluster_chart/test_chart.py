@@ -82,6 +82,10 @@ def test_values_that_suffice_are_taken():
         {"packages": {"replicas": 2}},
         {"zones": {"kueueQueue": "a' || true || 'b"}},
         {"zones": {"kueueQueue": "Gpus"}},
+        {"zones": {"nodeSelector": {"broch.dev/zones": True}}},
+        {"network": {"dns": {"cidrs": ["fe80::/10"]}}},
+        {"web": {"settings": {"WORKSPACE_IDEL": "PT30M"}}},
+        {"web": {"settings": {"DATABASE_OWNER_URL": "postgresql+psycopg://owner@db/broch"}}},
         {"nonsense": 1},
     ],
 )
@@ -117,6 +121,22 @@ def test_a_source_with_a_field_too_many_is_refused_by_both(kind):
     assert problems({"datasets": {"source": SOURCES[kind] | {"readOnly": False}}})
     with pytest.raises(ValidationError):
         parse_source(SOURCES[kind] | {"readOnly": False})
+
+
+def test_further_settings_are_those_of_the_code_that_nothing_else_in_the_chart_decides():
+    text = (CHART / "templates" / "settings.yaml").read_text()
+    decided = {name.lower() for name in re.findall(r"^  BROCH_([A-Z0-9_]+):", text, re.MULTILINE)}
+    # The last is for migrations alone.
+    decided |= {"database_url", "database_owner_url"}
+    assert decided <= set(Settings.model_fields)
+    named = SCHEMA["properties"]["web"]["properties"]["settings"]["propertyNames"]["enum"]
+    assert [name.lower() for name in named] == sorted(set(Settings.model_fields) - decided)
+    assert problems({"web": {"settings": {"WORKSPACE_IDLE": 0, "AIRLOCK_FILE_BYTES": 1 << 30}}}) == []
+
+
+def test_a_class_of_storage_may_have_a_name_with_dots():
+    assert problems({"zones": {"storageClass": "rook-ceph.rbd"}}) == []
+    assert ZoneSettings(ca_bundle="PEM", storage_class="rook-ceph.rbd").storage_class == "rook-ceph.rbd"
 
 
 def test_a_profile_has_the_fields_that_the_code_knows():
@@ -165,6 +185,7 @@ def test_what_the_chart_writes_for_zones_and_pods_are_fields_of_the_code():
         "gateway_address",
         "image_prefixes",
         "importer_image",
+        "node_selector",
         "longest_seconds",
         "packages",
         "priority_classes",

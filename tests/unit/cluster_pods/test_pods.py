@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from broch_workspaces.cluster.hardened import Rules, assert_hardened
+from broch_workspaces.cluster.hardened import NotHardened, Rules, assert_hardened
 from broch_workspaces.cluster.pods import PodRefused, importer_pod, workspace_pod
 from broch_workspaces.cluster.settings import PodSettings
 from broch_workspaces.cluster.spec import Delivery
@@ -51,6 +51,26 @@ PODS = {
 @pytest.mark.parametrize("name", sorted(PODS))
 def test_a_pod_is_what_its_golden_file_says(name, request):
     check_golden(GOLDEN / f"{name}.json", PODS[name], update=request.config.getoption("--update-golden"))
+
+
+def test_importers_and_workspaces_without_a_place_of_their_own_run_where_zones_do():
+    settings = POD_SETTINGS.model_copy(update={"node_selector": {"pool": "zones"}})
+    own = a_plan(cluster={"node_selector": {"pool": "gpu"}})
+    placed = {
+        "importer": (importer_pod(a_zone(), a_delivery(), settings), Rules.for_importer(a_zone(), settings)),
+        "workspace": (made(settings=settings), Rules.for_workspace(a_plan(), settings)),
+        "gpu": (made(own, settings=settings), Rules.for_workspace(own, settings)),
+    }
+    assert {name: pod["spec"]["nodeSelector"]["pool"] for name, (pod, _) in placed.items()} == {
+        "importer": "zones",
+        "workspace": "zones",
+        "gpu": "gpu",
+    }
+    for pod, rules in placed.values():
+        assert_hardened(pod, rules)
+        del pod["spec"]["nodeSelector"]
+        with pytest.raises(NotHardened):
+            assert_hardened(pod, rules)
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,24 @@ def test_a_value_is_shown_as_it_is_in_force(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("said", "seconds"), [("0", 0), ("60", 60), ("5400.5", 5400.5), ("43200 s", 43200), ("PT12H", 43200)]
+)
+def test_a_time_is_iso_8601_or_seconds_as_text_too(monkeypatch, said, seconds):
+    """In the environment all is text; the last way but one is what `broch config` prints."""
+    monkeypatch.setenv("BROCH_WORKSPACE_IDLE", said)
+    assert load_settings().workspace_idle.total_seconds() == seconds
+    assert f"BROCH_WORKSPACE_IDLE = {seconds:g} s" in run("config").stdout
+
+
+@pytest.mark.parametrize("said", ["-1", "1e9", "ten", "60 minutes", ""])
+def test_what_is_no_time_is_refused(monkeypatch, said):
+    monkeypatch.setenv("BROCH_WORKSPACE_IDLE", said)
+    answer = run("config")
+    assert answer.exit_code != 0
+    assert "BROCH_WORKSPACE_IDLE" in answer.output
+
+
+@pytest.mark.parametrize(
     ("name", "value", "says"),
     [
         ("PORT", "80", "BROCH_PORT: Input should be greater than or equal to 1024"),

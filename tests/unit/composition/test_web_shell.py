@@ -7,7 +7,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from broch.instance import Apps
-from broch.web import make_shell
+from broch.web import make_shell, own_pages
 from broch_core.settings import Settings
 
 SHELL = "http://broch.localhost:8000"
@@ -56,6 +56,23 @@ def test_the_viewer_has_a_host_of_its_own(shell):
 )
 def test_unknown_hosts_get_421(shell, host):
     assert shell.get("/", headers={"Host": host}).status_code == 421
+
+
+def test_a_collector_asks_a_pod_by_its_address_and_gets_two_pages_and_no_more():
+    own = TestClient(own_pages(named("control")), base_url="https://10.1.2.3:8448", follow_redirects=False)
+    for path in ("/healthz", "/metrics"):
+        assert own.get(path).text == "control"
+        assert own.post(path).status_code == 404
+    for path in (
+        "/",
+        "/readyz",
+        "/status",
+        "/api/v1/projects",
+        "/metrics/",
+        "//metrics",
+        "/static/broch.css",
+    ):
+        assert own.get(path).status_code == 404
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost:8000"])

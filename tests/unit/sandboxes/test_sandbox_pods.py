@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broch_workspaces.sandboxes.pod_starter import is_orphan, trouble_of
+from broch_workspaces.sandboxes.pod_starter import PodStarter, is_orphan, trouble_of
 from broch_workspaces.sandboxes.pods import BROKER_RULES, OWNER_LABEL, sandbox_pod, selector
 from support.sandbox_rig import settings_of
 
@@ -21,6 +22,25 @@ TOKEN = "f" * 64
 
 def pod(**changes: object) -> dict[str, Any]:
     return sandbox_pod("sandbox-1", TOKEN, "PEM", settings_of(Path("/nowhere"), **changes))
+
+
+def test_a_sandbox_believes_the_authority_of_the_moment_in_which_it_is_made(tmp_path: Path) -> None:
+    """The broker shows a renewed certificate without a restart; a sandbox of the old authority would not speak to it."""
+    told: list[str] = []
+
+    class Asked(PodStarter):
+        async def _call(self, *asked: Any) -> tuple[int, dict[str, Any]]:
+            carry, _ = asked[-1]["spec"]["containers"]
+            told.append(next(one["value"] for one in carry["env"] if one["name"] == "BROCH_SANDBOX_CA"))
+            return 201, {}
+
+    settings = settings_of(tmp_path)
+    settings.tls.mkdir(parents=True, exist_ok=True)
+    starter = Asked(None, settings)  # type: ignore[arg-type] - no API server is asked
+    for authority in ("old", "old and new"):
+        (settings.tls / "ca.crt").write_text(authority)
+        asyncio.run(starter.start("sandbox-1", TOKEN))
+    assert told == ["old", "old and new"]
 
 
 @given(

@@ -87,7 +87,7 @@ class Rules:
             user_namespace=plan.cluster.user_namespace,
             runtime_class=plan.cluster.runtime_class,
             priority_class=settings.priority_class(gpus=bool(plan.cluster.gpus)),
-            node_selector=plan.cluster.node_selector,
+            node_selector=plan.cluster.node_selector or settings.node_selector,
             queue=settings.queue(gpus=bool(plan.cluster.gpus)),
         )
 
@@ -104,6 +104,7 @@ class Rules:
             longest_seconds=settings.importer_seconds,
             writable={"/imports": "imports"},
             user_namespace=settings.importer_user_namespace,
+            node_selector=settings.node_selector,
         )
 
 

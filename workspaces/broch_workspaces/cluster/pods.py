@@ -130,8 +130,8 @@ def workspace_pod(
         spec["hostUsers"] = False
     if cluster.runtime_class:
         spec["runtimeClassName"] = cluster.runtime_class
-    if cluster.node_selector:
-        spec["nodeSelector"] = dict(sorted(cluster.node_selector.items()))
+    if nodes := cluster.node_selector or settings.node_selector:
+        spec["nodeSelector"] = dict(sorted(nodes.items()))
     if cluster.gpus:
         spec["tolerations"] = _tolerations(cluster)
     pod = _pod(cluster.pod, cluster.namespace, plan.project_id, "workspace", spec)
@@ -173,6 +173,8 @@ def importer_pod(spec: ZoneSpec, delivery: Delivery, settings: PodSettings, *, a
     }
     if settings.importer_user_namespace:
         body["hostUsers"] = False
+    if settings.node_selector:
+        body["nodeSelector"] = dict(sorted(settings.node_selector.items()))
     name = f"import-{delivery.id.lower()}-{attempt}"
     return _pod(name, spec.namespace, spec.project_id, "importer", body)
 

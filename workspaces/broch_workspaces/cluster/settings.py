@@ -13,12 +13,13 @@ from broch_workspaces.cluster.spec import GPU_QUEUE, DnsLabel
 
 ImagePrefix = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.:/_-]{0,200}/$")]
 Image = Annotated[str, StringConstraints(pattern=r"^[a-z0-9.:/_-]{1,300}@sha256:[0-9a-f]{64}$")]
-ClusterQueueName = Annotated[
+DnsName = Annotated[
     str,
     StringConstraints(
         pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$", max_length=253
     ),
 ]
+"""A DNS subdomain (RFC 1123), as most objects of Kubernetes are named."""
 
 GATEWAY_PORT = 8443
 NOTEBOOK_PORT = 8888
@@ -45,7 +46,7 @@ class ZoneSettings(_Settings):
 
     ca_bundle: str = Field(min_length=1)
     """PEM text of the authority that signed the gateway's certificate; pods find it at /etc/broch/ca/ca.crt."""
-    storage_class: DnsLabel | None = None
+    storage_class: DnsName | None = None
     """StorageClass of homes, shared folders and imports. None: the cluster's default."""
     access_mode: Literal["ReadWriteMany", "ReadWriteOnce"] = "ReadWriteMany"
     """Of the same claims. ReadWriteOnce only where all pods of zones run on one node."""
@@ -60,7 +61,7 @@ class ZoneSettings(_Settings):
         "gpu.intel.com/xe",
     )
     """Extended resources of this cluster. Those that a project was not granted are held at zero."""
-    kueue_queue: ClusterQueueName | None = None
+    kueue_queue: DnsName | None = None
     """ClusterQueue of Kueue that every zone's queue for GPUs leads to. None: there is none, and quotas alone decide."""
     importers: int = Field(default=2, ge=1, le=10)
     """Importer pods at once in one zone, on top of the quota's pods, so that imports arrive in a full zone."""
@@ -94,6 +95,8 @@ class PodSettings(_Settings):
     """The image `broch`, by digest."""
     importer_user_namespace: bool = False
     """`hostUsers: false` for importers: the storage of imports supports id-mapped mounts."""
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    """Labels of nodes that importers run on, and workspaces whose profile names none. Empty: any."""
     longest_seconds: int = Field(default=8 * 3600, gt=0)
     """Longest run of one workspace, seconds, whatever the plan says. A working day."""
     importer_seconds: int = Field(default=900, gt=0)

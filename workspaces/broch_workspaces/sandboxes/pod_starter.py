@@ -60,19 +60,19 @@ class PodStarter:
 
     Args:
         api: of the API server.
-        authority: certificate of our authority, PEM.
         settings: what pods are made of.
     """
 
-    def __init__(self, api: client.ApiClient, authority: str, settings: BrokerSettings) -> None:
+    def __init__(self, api: client.ApiClient, settings: BrokerSettings) -> None:
         self._api = api
-        self._authority = authority
         self._settings = settings
         self._pods = f"/api/v1/namespaces/{settings.namespace}/pods"
 
     async def start(self, name: str, token: str) -> None:
         """Create the pod."""
-        pod = sandbox_pod(name, token, self._authority, self._settings)
+        # As it is now: this broker's own certificate is renewed while it runs, perhaps by another authority.
+        authority = (self._settings.tls / "ca.crt").read_text(encoding="ascii")
+        pod = sandbox_pod(name, token, authority, self._settings)
         query = [("fieldValidation", "Strict"), ("fieldManager", "broch-sandboxes")]
         status, answer = await self._call("POST", self._pods, query, pod)
         # Taken: by ourselves, in a try whose answer was lost. The name is random.

@@ -30,10 +30,9 @@ def run(settings: BrokerSettings) -> None:
 
 
 async def _on_cluster(settings: BrokerSettings) -> None:
-    authority = (settings.tls / "ca.crt").read_text(encoding="ascii")
     api = await pod_starter.connect(settings)
     try:
-        await serve(settings, pod_starter.PodStarter(api, authority, settings))
+        await serve(settings, pod_starter.PodStarter(api, settings))
     finally:
         await api.close()  # type: ignore[no-untyped-call]
 

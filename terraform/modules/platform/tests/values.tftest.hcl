@@ -68,6 +68,12 @@ run "the_log_has_its_name_and_its_export" {
   variables {
     audit_export = "s3://broch-audit/log"
     web_role     = "arn:aws:iam::123456789012:role/broch-web"
+    network = {
+      database = [{ cidr = "10.0.0.5/32" }]
+      s3       = [{ cidr = "10.0.0.6/32" }]
+      sts      = [{ cidr = "10.0.0.8/32" }]
+      oidc     = [{ cidr = "10.0.0.7/32", port = 8443 }]
+    }
   }
   assert {
     condition     = local.values.web.settings == { LOG_NAME = "tre.example.org/audit", AUDIT_EXPORT = "s3://broch-audit/log" }
@@ -76,6 +82,25 @@ run "the_log_has_its_name_and_its_export" {
   assert {
     condition     = local.values.web.serviceAccount.annotations["eks.amazonaws.com/role-arn"] == "arn:aws:iam::123456789012:role/broch-web"
     error_message = "Web has its role."
+  }
+  assert {
+    condition     = contains(local.values.network.s3[*].cidr, "10.0.0.8/32")
+    error_message = "Web reaches what gives out the role's credentials."
+  }
+}
+
+run "a_role_without_a_way_to_its_credentials_is_refused" {
+  command = plan
+  variables { web_role = "arn:aws:iam::123456789012:role/broch-web" }
+  expect_failures = [var.web_role]
+}
+
+run "another_revision_of_secrets_begins_services_anew" {
+  command = plan
+  variables { tokens = { existing_secret = "broch-tokens", revision = 3 } }
+  assert {
+    condition     = local.values.tokens.revision == 3 && local.values.database.revision == 1
+    error_message = "The chart begins anew whoever read the old ones at its start."
   }
 }
 

@@ -81,6 +81,8 @@ class ZoneController:
         self._unknown: dict[str, float] = {}
         """When the control plane was last told of a zone that it does not list."""
         self._polled: float | None = None
+        self._led: float | None = None
+        """Since when it leads, if it does."""
         self._asked: float | None = None
         """When the question was put that the newest answer of the control plane is to."""
 
@@ -113,6 +115,7 @@ class ZoneController:
         self._since.clear()
         self._unknown.clear()
         self._asked = None
+        self._led = _now()
         try:
             await self._cache.complete.wait()
             async with asyncio.TaskGroup() as group:
@@ -120,7 +123,7 @@ class ZoneController:
                 for _ in range(self._settings.workers):
                     group.create_task(self._work(self._queue, self._keeper))
         finally:
-            self._queue = self._keeper = self._polled = None
+            self._queue = self._keeper = self._polled = self._led = None
 
     def _changed(self, project: str) -> None:
         if self._queue is not None and project in self._specs:
@@ -314,8 +317,10 @@ class ZoneController:
             "zones_wanted": float(len(self._specs)),
             "zones_unknown": float(len(self._cache.projects() - set(self._specs))) if self._specs else 0.0,
         }
-        if facts["poll_age_seconds"] is not None:
-            gauges["poll_age_seconds"] = facts["poll_age_seconds"]
+        # A leader that never had an answer is as deaf as one that had its last one when it began.
+        heard = self._led if self._polled is None else self._polled
+        if heard is not None:
+            gauges["poll_age_seconds"] = round(_now() - heard, 1)
         return self.metrics.text(phases=phases, gauges=gauges)
 
 
