@@ -172,7 +172,7 @@ class Settings(BaseSettings):
     log_format: str = Field(default="text", pattern="^(text|json)$")
     """How logs are written: `text` for people, `json` for collectors."""
     metrics: bool = True
-    """Serve `/metrics` (Prometheus text) on loopback."""
+    """Serve `/metrics` (Prometheus text): on one machine to loopback, on a cluster to collectors."""
 
     @classmethod
     def settings_customise_sources(

@@ -1,4 +1,4 @@
-"""The web service's three listeners on a cluster: TLS for browsers, certificates on both sides for everybody else."""
+"""The web service's listeners on a cluster: TLS for browsers and collectors, certificates on both sides for everybody else."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from broch.instance import Apps
 from broch_core import tls
 from support.cluster.authority import Authority
 
-PORTS = ("SHELL_PORT", "INTERNAL_PORT", "DOOR_PORT")
+PORTS = ("SHELL_PORT", "INTERNAL_PORT", "DOOR_PORT", "OWN_PORT")
 
 
 def free_port() -> int:
@@ -63,9 +63,9 @@ def serving(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str,
         thread.join(20)
 
 
-def ask(port: int, context: ssl.SSLContext) -> httpx.Response:
+def ask(port: int, context: ssl.SSLContext, path: str = "/", host: str = "") -> httpx.Response:
     with httpx.Client(verify=context, transport=httpx.HTTPTransport(verify=context, retries=5)) as client:
-        return client.get(f"https://localhost:{port}/", headers={"Host": f"localhost:{port}"})
+        return client.get(f"https://localhost:{port}{path}", headers={"Host": host or f"localhost:{port}"})
 
 
 def presented(port: int, authority: Path) -> bytes:
@@ -105,6 +105,16 @@ def test_browsers_need_no_certificate_and_others_one_of_our_authority(
             for context in (anonymous, tls.client_context(stranger)):
                 with pytest.raises((httpx.TransportError, ssl.SSLError)):
                     ask(ports[name], context)
+
+
+def test_a_collector_asks_by_the_pods_address_and_gets_metrics_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    anonymous = tls.client_context(folder, present=False)
+    with serving(folder, monkeypatch) as ports:
+        assert ask(ports["OWN_PORT"], anonymous, "/metrics", "10.1.2.3:8448").text == "ok"
+        assert ask(ports["OWN_PORT"], anonymous, "/status", "10.1.2.3:8448").status_code == 404
+        assert ask(ports["SHELL_PORT"], anonymous, "/metrics", "10.1.2.3:8443").status_code == 421
 
 
 def test_a_renewed_certificate_is_shown_without_a_restart(
