@@ -11,12 +11,15 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import FrameLocator, Page, expect
 
 from browser.test_journey import CHECKS_SECONDS, approve_every_file, run_notebook, save, verify
+from support.chart import alerted
 from support.cluster.browsing import SHELL, Desk, await_lab, call
-from support.cluster.cluster import Cluster
-from support.cluster.release import Release, zone_of
+from support.cluster.cluster import Cluster, Refused
+from support.cluster.release import COLLECTOR, SPACE, Release, zone_of
+from support.cluster.targets import python_pod
 
 CHECKED_MS = 4 * CHECKS_SECONDS
 _COPY = """async () => {
@@ -39,6 +42,28 @@ def copy_notebook(page: Page, lab: FrameLocator) -> None:
 def test_the_chart_is_ready_and_says_so(release: Release, desk: Desk) -> None:
     assert release.seconds < 420
     assert call(desk.page("mona"), "GET", "/readyz")["ready"]  # a 503 is raised with what is unwell
+
+
+_READ = """import ssl, sys, urllib.request
+trusting = ssl._create_unverified_context()
+with urllib.request.urlopen(f"https://{sys.argv[1]}/metrics", context=trusting, timeout=5) as answer:
+    print(answer.read().decode())"""
+
+
+def test_a_collector_that_is_let_in_reads_what_alerts_are_made_of_and_nobody_else_does(
+    release: Release, cluster: Cluster, python: str
+) -> None:
+    def read(space: str) -> str:
+        return cluster.exec(space, "collector", "python3", "-I", "-c", _READ, f"{web}:8448")
+
+    [pod] = cluster.get("pods", namespace=SPACE, selector="app.kubernetes.io/component=web")["items"]
+    web = pod["status"]["podIP"]
+    with cluster.namespace("collector", COLLECTOR) as let_in, cluster.namespace("collector") as other:
+        for space in (let_in, other):
+            cluster.run(python_pod("collector", python), space)
+        assert len(alerted(read(let_in))) == 4
+        with pytest.raises(Refused, match="timed out"):
+            read(other)
 
 
 def test_a_result_goes_out_of_a_zone_by_two_blind_decisions_with_a_proof(

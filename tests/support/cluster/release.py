@@ -124,6 +124,10 @@ def profiles_of(workspace: str) -> tuple[dict[str, Any], ...]:
     )
 
 
+COLLECTOR = {"broch.test/role": "collector"}
+"""Labels of the namespace from which metrics may be read."""
+
+
 def values(
     cluster: Cluster,
     objects: Objects,
@@ -185,7 +189,8 @@ def values(
                 ("oidc", keycloak.port),
                 ("packages", registry.port),
             )
-        },
+        }
+        | {"metrics": [{"namespaceSelector": {"matchLabels": COLLECTOR}}]},
     }
 
 
