@@ -54,7 +54,7 @@ def test_a_collector_that_is_let_in_reads_what_alerts_are_made_of_and_nobody_els
     release: Release, cluster: Cluster, python: str
 ) -> None:
     def read(space: str) -> str:
-        return cluster.exec(space, "collector", "python3", "-I", "-c", _READ, f"{web}:8448")
+        return cluster.exec(space, "collector", "/bin/python3", "-I", "-S", "-c", _READ, f"{web}:8448")
 
     [pod] = cluster.get("pods", namespace=SPACE, selector="app.kubernetes.io/component=web")["items"]
     web = pod["status"]["podIP"]
