@@ -22,7 +22,7 @@ from broch_core.lifecycles import AllowanceStatus
 from broch_core.settings import Settings
 from broch_core.store.unit import Store
 from broch_core.tables.packages import ListedPackage, Lookup, NominatedResource
-from broch_core.tables.projects import Membership
+from broch_core.tables.projects import Membership, Project
 from support.governance import Governance, make_governance
 from support.worlds import World
 
@@ -211,3 +211,12 @@ def nominated(
     )
     world.add(row)
     return row
+
+
+def change_project(lists: Lists, **values: object) -> None:
+    """Put the project of the world into another state."""
+    with lists.world.store.write(housekeeping=True) as change:
+        row = change.session.get_one(Project, lists.world.project.id)
+        for name, value in values.items():
+            setattr(row, name, value)
+        change.session.add(row)
