@@ -36,6 +36,10 @@ LISTED = {
         What.FILE, K, channel="conda-forge", subdir="noarch", file="tzdata-2024a-h0c530f3_0.conda"
     ),
     "/packages/npm/left-pad": Ask(What.INDEX, N, name="left-pad"),
+    "/packages/npm/JSONStream": Ask(What.INDEX, N, name="JSONStream"),
+    "/packages/npm/JSONStream/-/JSONStream-1.3.5.tgz": Ask(
+        What.FILE, N, name="JSONStream", file="JSONStream-1.3.5.tgz"
+    ),
     "/packages/npm/@types%2fnode": Ask(What.INDEX, N, name="@types/node"),
     "/packages/npm/@types/node": Ask(What.INDEX, N, name="@types/node"),
     "/packages/npm/@types/node/-/node-22.0.0.tgz": Ask(
@@ -88,7 +92,8 @@ def test_only_reading_is_understood(target):
         "/packages/npm/@types%252fnode",
         "/packages/npm/@types%2fnode/-/node-1.tgz",
         "/packages/npm/%40types/node",
-        "/packages/npm/Left-Pad",
+        "/packages/npm/@Types/node",
+        "/packages/npm/@types/Node",
         "/packages/npm/a/b",
         "/packages/npm/-/npm/v1/security/advisories/bulk",
         "/packages/npm/" + "a" * 215,

@@ -14,7 +14,8 @@ from broch_workspaces.packages.spec import Ecosystem
 
 _PYPI = r"(?P<name>[a-z0-9]+(?:-[a-z0-9]+)*)"
 _CRAN = r"(?P<name>[A-Za-z][A-Za-z0-9.]*[A-Za-z0-9])"
-_NPM = r"(?P<name>(?:@[a-z0-9][a-z0-9._-]*{slash})?[a-z0-9_][a-z0-9._-]*)"
+_NPM = r"(?P<name>@[a-z0-9][a-z0-9._-]*{slash}[a-z0-9_][a-z0-9._-]*|[A-Za-z0-9_][A-Za-z0-9._-]*)"
+"""Names without a scope may be older than npm's rule that all are in lower case."""
 _VERSION = r"(?P<version>[A-Za-z0-9][A-Za-z0-9._+!-]{0,99})"
 _FILE = r"(?P<file>[A-Za-z0-9_][A-Za-z0-9._+!-]{0,254})"
 _CHANNEL = r"(?P<channel>[a-z0-9][a-z0-9_.-]{0,63})"
