@@ -54,6 +54,13 @@ log = structlog.get_logger()
 BANNER = "For trying Broch: not for real sensitive data."
 TEMPLATE_PACKAGES = ("broch_api", "broch_airlock")
 DEMO_RENEWAL = timedelta(hours=12)
+OUTBOX_LANES = (
+    ("workspace.start", "workspace.stop", "entrant.end"),
+    ("airlock.check",),
+    ("package.lookup", "dataset.protect"),
+)
+"""Kinds of the outbox that wait for none but their own. Somebody sits before a start, which fails after two minutes; one
+request may be checked for ten, and a registry may take its time: a few of those must stop neither starts nor releases."""
 PERIOD_SECONDS = 20.0
 """How often deadlines, forgotten uploads and due re-verifications are looked at."""
 
@@ -155,7 +162,9 @@ class Instance:
             review.outbox_handlers(self.services),
             runtime.outbox_handlers(self.services),
         ]
-        self._outbox = OutboxWorker(store, {kind: call for part in handlers for kind, call in part.items()})
+        self._outbox = OutboxWorker(
+            store, {kind: call for part in handlers for kind, call in part.items()}, lanes=OUTBOX_LANES
+        )
         self._reconciler = runtime.make_reconciler(self.services)
         self._revocations = runtime.make_revocation_watch(self.services)
         verifier: VersionVerifier = self.services[VersionVerifier]

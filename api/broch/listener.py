@@ -6,6 +6,8 @@ never ends one would fill the memory of the process (RFC 9112, 3 and 5.4, lets a
 
 from __future__ import annotations
 
+import asyncio
+
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -14,6 +16,12 @@ log = structlog.get_logger()
 LONGEST_HEAD = 64 << 10
 """Most bytes of a request line with its headers, or of one chunk's framing or trailers. 64 KiB: addresses end at
 8,000 bytes, and browsers send a few KiB of cookies at most."""
+DOOR_CONNECTIONS = 128
+"""Open connections at the door of one machine, of all workspaces."""
+HEAD_SECONDS = 15.0
+"""How long the door waits for a whole head; it looks so often, so it may be twice that."""
+BODY_SECONDS = 60.0
+"""How long it waits for the next piece of a body."""
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-type: application/problem+json\r\n"
@@ -115,3 +123,61 @@ class BoundedHttp(HttpToolsProtocol):
         if not self._in_body and not self._answering:
             self.transport.write(_TOO_LARGE % (len(_PROBLEM), _PROBLEM))
         self.transport.close()
+
+
+class DoorHttp(BoundedHttp):
+    """That of the door on one machine: a bounded number of connections, and none that says nothing.
+
+    Its socket is open to whatever runs in a workspace, and every descriptor that is taken here is missed by browsers and
+    the hub. On a cluster the gateway has bounds of its own.
+    """
+
+    _waiting_since: float | None = None
+    """When it was the client's turn to send, on the loop's clock; unset while it is ours."""
+    _look_again: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        """Take a connection, or cut it at once."""
+        super().connection_made(transport)
+        if len(self.connections) > DOOR_CONNECTIONS:
+            transport.abort()
+            return
+        self._waiting_since = self.loop.time()
+        self._look()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        if self._look_again is not None:
+            self._look_again.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of the connection."""
+        if self._waiting_since is None and (self.cycle is None or self.cycle.response_complete):
+            self._waiting_since = self.loop.time()
+        super().data_received(data)
+
+    def on_headers_complete(self) -> None:
+        """Go on to the body."""
+        self._waiting_since = self.loop.time()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of body."""
+        self._waiting_since = self.loop.time()
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End a request."""
+        self._waiting_since = None
+        super().on_message_complete()
+
+    def _look(self) -> None:
+        now = self.loop.time()
+        if self.flow.read_paused and self._waiting_since is not None:
+            self._waiting_since = now  # we do not read, so it is not the client that is slow
+        limit = BODY_SECONDS if self._in_body else HEAD_SECONDS
+        if self._waiting_since is not None and now - self._waiting_since > limit:
+            self.transport.abort()
+            return
+        self._look_again = self.loop.call_later(HEAD_SECONDS, self._look)

@@ -16,7 +16,7 @@ import uvicorn
 import uvloop
 
 from broch.instance import Apps, Instance
-from broch.listener import BoundedHttp
+from broch.listener import DOOR_CONNECTIONS, BoundedHttp, DoorHttp
 from broch_core.settings import Settings
 from broch_core.tls import keep_renewed, server_context
 from broch_core.web.app import static_files
@@ -154,7 +154,11 @@ def _on_one_machine(settings: Settings, apps: Apps) -> list[tuple[_Server, list[
     return [
         (make_server(make_shell(apps, settings)), [tcp_listener("127.0.0.1", settings.port)]),
         (make_server(apps.internal), [_unix(settings.run / "control.sock")]),
-        (make_server(apps.door), [_unix(settings.run / "door" / "door.sock")]),
+        (
+            # A short queue: whatever waits in it is accepted before it is counted.
+            make_server(apps.door, http=DoorHttp, backlog=DOOR_CONNECTIONS),
+            [_unix(settings.run / "door" / "door.sock")],
+        ),
     ]
 
 
@@ -189,7 +193,7 @@ class _Server(uvicorn.Server):
 
 def make_server(app: Any, **more: Any) -> _Server:
     """Return the server of an application, with the settings that all of ours have."""
-    return _Server(uvicorn.Config(app, **_UVICORN, **more))
+    return _Server(uvicorn.Config(app, **(_UVICORN | more)))
 
 
 def tcp_listener(address: str, port: int) -> socket.socket:

@@ -9,14 +9,20 @@ import asyncio
 import re
 from collections.abc import Collection
 from pathlib import Path
+from typing import cast
 
 import aiohttp
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 
 from broch_core.tls import keep_renewed, server_context
 from broch_spawner.idle_watch import SIGNS
 from broch_workspaces.hub_calls import LONGEST_BODY, SENT, SHOWN, allowed, reporter
 
+_CONNECTIONS = 32
+"""Open connections of one workspace to its gate. A server of JupyterHub asks at most ten things at once."""
+_HEAD_SECONDS = 15.0
+"""How long a connection of a workspace may be open without a whole request."""
 _WEB = re.compile(
     r"GET /hub/api/"
     r"|GET /hub/api/users\?[a-z0-9=&_]{0,100}"
@@ -30,6 +36,23 @@ def web_may(method: str, target: str) -> bool:
     return _WEB.fullmatch(f"{method} {target}") is not None
 
 
+class _Counted(RequestHandler):
+    """A connection that is cut at once where there are too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if self._manager is not None and len(self._manager.connections) > _CONNECTIONS:
+            cast("asyncio.Transport", transport).abort()
+
+
+class _Bounded(web.Server):
+    """A server for code that nobody trusts: descriptors that it takes are those of the whole hub."""
+
+    def __call__(self) -> RequestHandler:
+        """Return the protocol of a new connection."""
+        return _Counted(self, loop=self._loop, **self._kwargs)
+
+
 class _Narrow:
     """Listens, and passes on what is allowed to the hub's own socket."""
 
@@ -38,13 +61,16 @@ class _Narrow:
         self._runner: web.ServerRunner | None = None
         self._session: aiohttp.ClientSession | None = None
 
+    def _server(self) -> web.Server:
+        return web.Server(self._handle, access_log=None)
+
     async def _listen(self) -> web.ServerRunner:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.UnixConnector(str(self._hub_socket)),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=60, sock_connect=5),
         )
-        self._runner = web.ServerRunner(web.Server(self._handle, access_log=None))
+        self._runner = web.ServerRunner(self._server())
         await self._runner.setup()
         return self._runner
 
@@ -104,8 +130,12 @@ class HubGate(_Narrow):
 
     async def start(self) -> None:
         """Listen."""
-        await web.UnixSite(await self._listen(), str(self._socket)).start()
+        # A short queue: whatever waits in it is accepted before it is counted.
+        await web.UnixSite(await self._listen(), str(self._socket), backlog=_CONNECTIONS).start()
         self._socket.chmod(0o600)
+
+    def _server(self) -> web.Server:
+        return _Bounded(self._handle, access_log=None, keepalive_timeout=_HEAD_SECONDS)
 
     def _refusal(self, request: web.BaseRequest) -> str | None:
         may = allowed(request.method, request.raw_path, self._principal)

@@ -10,9 +10,12 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import structlog
 from pydantic import TypeAdapter
 
 from broch_spawner.control import ControlPlaneError
+
+log = structlog.get_logger()
 
 _COUNTS = TypeAdapter(dict[str, int])
 EVERY_SECONDS = 10.0
@@ -92,13 +95,17 @@ class Meter:
         self._keep()
 
     def _keep(self) -> None:
-        if not self._waiting:
-            self._file.unlink(missing_ok=True)
-            return
-        fresh = self._file.with_suffix(".new")
-        fresh.write_text(json.dumps(self._waiting), encoding="ascii")
-        fresh.chmod(0o600)
-        os.replace(fresh, self._file)  # noqa: PTH105 - says in one word that it is atomic
+        """Write down what waits. Where that fails it waits in memory, and telling goes on: a full disk ends no count."""
+        try:
+            if not self._waiting:
+                self._file.unlink(missing_ok=True)
+                return
+            fresh = self._file.with_suffix(".new")
+            fresh.write_text(json.dumps(self._waiting), encoding="ascii")
+            fresh.chmod(0o600)
+            os.replace(fresh, self._file)  # noqa: PTH105 - says in one word that it is atomic
+        except OSError:
+            log.exception("workspace.shown_unkept", workspaces=len(self._waiting))
 
     async def _run(self) -> None:
         while True:

@@ -42,6 +42,8 @@ _AT_ONCE = 256
 """Requests and websockets of one workspace at once: a page has one websocket for each kernel and terminal."""
 _LONGEST_HEAD = 64 << 10
 """Bytes of the headers of one answer. What Lab sends has some hundreds."""
+_IDLE_SECONDS = 75.0
+"""How long a browser's connection may be open without a request; longer than balancers before us keep theirs."""
 _LOOK_SECONDS = 5.0
 NOT_INSIDE_TEXT = "You are not in this shared workspace, or not any more. Open it from your project's page.\n"
 _AWAY = (aiohttp.ClientConnectionError, asyncio.TimeoutError)
@@ -151,7 +153,13 @@ class InProcessProxy(Proxy):  # type: ignore[misc]
             context = server_context(Path(self.tls), clients=False)
             self._renewal = asyncio.create_task(keep_renewed(context, Path(self.tls)))
         # Who has gone is not worked for any more: a server inside that never answers would keep every such request.
-        server = _Server(self._handle, access_log=None, auto_decompress=False, handler_cancellation=True)
+        server = _Server(
+            self._handle,
+            access_log=None,
+            auto_decompress=False,
+            handler_cancellation=True,
+            keepalive_timeout=_IDLE_SECONDS,
+        )
         self._runner = web.ServerRunner(server)
         await self._runner.setup()
         await web.TCPSite(self._runner, self.ip, self.port, ssl_context=context).start()

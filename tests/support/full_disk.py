@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from broch_airlock.uploads import intake
+from broch_airlock.uploads import space
 from support.crossing import Crossing
 from support.fault_acts import STAGES, assert_nothing_half_visible, hurry, recover
 
@@ -37,7 +37,7 @@ def main() -> None:
     """Try an act with each of the rooms, in KiB; print for each whether it met the full disk."""
     template, name, request, *rooms = sys.argv[1:]
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    intake.SPARE_BYTES = 0  # it would refuse long before the disk is full
+    space.SPARE_BYTES = 0  # it would refuse long before the disk is full
     place = Path(tempfile.mkdtemp(prefix="broch-full-"))
     try:
         for room in rooms:

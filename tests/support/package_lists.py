@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from broch_core.lifecycles import AllowanceStatus
 from broch_core.settings import Settings
 from broch_core.store.unit import Store
 from broch_core.tables.packages import ListedPackage, Lookup, NominatedResource
-from broch_core.tables.projects import Membership
+from broch_core.tables.projects import Membership, Project
 from support.governance import Governance, make_governance
 from support.worlds import World
 
@@ -68,6 +69,8 @@ class FakeRoute:
     away: bool = False
     hold: threading.Event = field(default_factory=threading.Event)
     """While it is not set, questions wait."""
+    odd: dict[str, Callable[[httpx.Request], httpx.Response]] = field(default_factory=dict)
+    """How packages of these names are answered instead."""
 
     def __post_init__(self) -> None:
         self.hold.set()
@@ -85,6 +88,8 @@ class FakeRoute:
         wanted = json.loads(request.content)
         self.asked.append(wanted)
         assert self.hold.wait(30)
+        if wanted["name"] in self.odd:
+            return self.odd[wanted["name"]](request)
         if self.status != httpx.codes.OK:
             return httpx.Response(self.status, json={"detail": "The registry does not answer."})
         found = self.known.get((wanted["name"], wanted["version"]))
@@ -206,3 +211,12 @@ def nominated(
     )
     world.add(row)
     return row
+
+
+def change_project(lists: Lists, **values: object) -> None:
+    """Put the project of the world into another state."""
+    with lists.world.store.write(housekeeping=True) as change:
+        row = change.session.get_one(Project, lists.world.project.id)
+        for name, value in values.items():
+            setattr(row, name, value)
+        change.session.add(row)

@@ -84,16 +84,16 @@ class ZonePicker:
         if len(set(names)) != len(names):
             raise Invalid("Two of the files have the same name.", remedy="Rename one of them first.")
         root = self._root(actor, project.id, body.area)
-        for path, name in zip(body.paths, names, strict=True):
-            self._require_takable(root, path, name)  # before anything is made; the copy judges again
+        # Before anything is made; the copy judges again.
+        sizes = [self._takable(root, path, name) for path, name in zip(body.paths, names, strict=True)]
         if body.request_id is None:
             request_id = self._desk.create_egress(
                 actor, project.id, purpose=body.purpose, description=body.description, by="picker"
             ).id
         else:
             request_id = self._open_request(actor, project.id, body.request_id)
-        for path, name in zip(body.paths, names, strict=True):
-            admission = self._intake.admit(actor, request_id, name, source=Source.INSIDE)
+        for path, name, size in zip(body.paths, names, sizes, strict=True):
+            admission = self._intake.admit(actor, request_id, name, source=Source.INSIDE, size=size)
             self._copy(actor, root, path, admission)
         return self._desk.read(actor, request_id)
 
@@ -124,14 +124,17 @@ class ZonePicker:
             os.close(descriptor)
             waiting.unlink(missing_ok=True)
 
-    def _require_takable(self, root: Path, path: str, name: str) -> None:
+    def _takable(self, root: Path, path: str, name: str) -> int:
+        """Return the size of a file that may be taken, bytes."""
         with zone_errors(name, self._intake.limit):
             descriptor = open_beneath(root, path)
             try:
-                if os.fstat(descriptor).st_size > self._intake.limit:
+                size = os.fstat(descriptor).st_size
+                if size > self._intake.limit:
                     raise FileTooLarge
             finally:
                 os.close(descriptor)
+        return size
 
     def _project(self, actor: Actor, action: Action, project_id: str) -> Project:
         require(actor, action, Resource(kind=KIND, project_id=existing_id(project_id)))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from sqlalchemy import delete, func
 from sqlmodel import Session, col, select
@@ -18,6 +18,7 @@ from broch_airlock.facts import reach_request, subject_of
 from broch_airlock.shelves import Shelves
 from broch_airlock.tables import AirlockBytes, AirlockFile, AirlockRequest, Direction, Upload
 from broch_airlock.uploads.errors import NoSpace
+from broch_airlock.uploads.space import require_space
 from broch_core.actions import Action
 from broch_core.actors import Actor
 from broch_core.blobs import BlobClass, Incoming
@@ -28,8 +29,6 @@ from broch_core.scope import EVERYTHING, find_project, require_running
 from broch_core.settings import Settings
 from broch_core.store.unit import Change, Store
 
-SPARE_BYTES = 256 << 20
-"""Left free on the disk, bytes. 256 MiB: the database beside the blobs must still be able to commit."""
 OPEN_STATES = frozenset({AirlockStatus.DRAFT, AirlockStatus.RETURNED})
 """States in which the files of a request may change."""
 
@@ -95,10 +94,11 @@ def next_turn(request: AirlockRequest) -> int:
 
 
 class IntakeWriter:
-    """A writer that tells a full disk from a defect."""
+    """A writer that tells a full disk from a defect, and stops before it is full."""
 
-    def __init__(self, writer: Incoming) -> None:
+    def __init__(self, writer: Incoming, folder: Path) -> None:
         self._writer = writer
+        self._folder = folder
 
     @property
     def size(self) -> int:
@@ -109,9 +109,10 @@ class IntakeWriter:
         """Take some bytes.
 
         Raises:
-            NoSpace: the disk is full.
+            NoSpace: the disk is nearly full.
             TooLarge: more has come than the limit.
         """
+        require_space(self._folder)
         with space_errors():
             self._writer.write(data)
 
@@ -189,7 +190,7 @@ class FileIntake:
         """
         with self._store.read() as session:
             request, _ = self.judge(session, actor, request_id, name, source=source, size=size)
-        self.require_space(size or 0)
+        require_space(self.shelves.blobs.temporary, size or 0)
         return Admission(request.id, request.project_id, name, source, self.limit)
 
     def judge(
@@ -218,23 +219,11 @@ class FileIntake:
             self._require_room(session, request)
         return request, file
 
-    def require_space(self, size: int) -> None:
-        """Raise unless the disk holds `size` more bytes.
-
-        Raises:
-            NoSpace: it does not.
-        """
-        if shutil.disk_usage(self.shelves.blobs.temporary).free < size + SPARE_BYTES:
-            raise NoSpace(
-                "The disk of the airlock is nearly full. Nothing was taken.",
-                remedy="Ask your administrator to make room.",
-            )
-
     @contextmanager
     def writer(self, admission: Admission) -> Iterator[IntakeWriter]:
         """Open a writer for the bytes of an admitted file."""
         with self.shelves.blobs.writer(admission.project_id, admission.limit) as writer:
-            yield IntakeWriter(writer)
+            yield IntakeWriter(writer, self.shelves.blobs.temporary)
 
     def take(
         self,

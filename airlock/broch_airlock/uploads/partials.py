@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from broch_airlock.uploads.errors import InUse, NoSpace
+from broch_airlock.uploads.space import require_space
 from broch_core.blobs import CHUNK
 from broch_core.errors import NotFound
 
@@ -127,8 +128,9 @@ class Appender:
         """Append bytes.
 
         Raises:
-            NoSpace: the disk is full.
+            NoSpace: the disk is nearly full.
         """
+        require_space(self._partials.path(self._upload_id).parent)
         try:
             self._file.seek(self.offset)
             view = memoryview(data)

@@ -42,7 +42,7 @@ from broch_workspaces.packages.spec import Ecosystem, Wanted
 LOOKED_UP = "package:looked-up"
 """What the audit log calls a registry's answer."""
 _STEP = 5
-"""Entries in one go: other work of the outbox waits that long."""
+"""Entries in one go: what shares its threads of the outbox waits that long."""
 
 
 class PackageLookups:

@@ -32,7 +32,7 @@ class NotAtRegistry(Invalid):
 
 
 class RegistryTrouble(Unavailable):
-    """The registry does not answer the package route."""
+    """The route is there, but nothing comes of this package: the registry does not answer, or not so that it can be used."""
 
 
 class PackageRegistry:
@@ -65,7 +65,7 @@ class PackageRegistry:
 
         Raises:
             Unavailable: there is no package route, or it does not answer.
-            RegistryTrouble: the registry does not answer it.
+            RegistryTrouble: nothing comes of this package.
             NotAtRegistry: the registry does not have it.
         """
         if not self.there:
@@ -81,7 +81,7 @@ class PackageRegistry:
         Raises:
             TooMany: the person, or all together, ask too much at once.
             Unavailable: there is no package route, or it does not answer.
-            RegistryTrouble: the registry does not answer it.
+            RegistryTrouble: nothing comes of this package.
             NotAtRegistry: the registry does not have it.
         """
         with self._turn(person_id):
@@ -114,8 +114,12 @@ class PackageRegistry:
                     for piece in answer.iter_bytes():
                         body += piece
                         if len(body) > _LONGEST_ANSWER:
-                            raise Unavailable("The package route says more than any package has.")
+                            raise RegistryTrouble("The package route says more than any package has.")
                 return httpx.Response(answer.status_code, headers=answer.headers, content=bytes(body))
+        except httpx.ReadTimeout as error:
+            raise RegistryTrouble(
+                f"The registry of {_shown(wanted)} takes too long to answer. Try again later."
+            ) from error
         except (httpx.HTTPError, OSError) as error:
             raise Unavailable("The package route does not answer. Try again in a minute.") from error
 
@@ -127,12 +131,12 @@ def _read(answer: httpx.Response, wanted: Wanted) -> Resolved:
     """Return the answer, if it is about what was asked.
 
     Raises:
-        Unavailable: it makes no sense.
+        RegistryTrouble: it makes no sense.
     """
     try:
         found = Resolved.model_validate_json(answer.content)
     except ValidationError as error:
-        raise Unavailable("The package route answers what is no package.") from error
+        raise RegistryTrouble("The package route answers what is no package.") from error
     package = found.package
     if (package.ecosystem, package.name, package.version, package.channel) != (
         wanted.ecosystem,
@@ -140,12 +144,18 @@ def _read(answer: httpx.Response, wanted: Wanted) -> Resolved:
         wanted.version,
         wanted.channel,
     ):
-        raise Unavailable("The package route answers for another package than the one that was asked for.")
+        raise RegistryTrouble(
+            "The package route answers for another package than the one that was asked for."
+        )
     return found
 
 
+def _shown(wanted: Wanted) -> str:
+    return f"{wanted.name} {wanted.version}"
+
+
 def _refusal(answer: httpx.Response, wanted: Wanted) -> DomainError:
-    shown = f"{wanted.name} {wanted.version}"
+    shown = _shown(wanted)
     if answer.status_code == httpx.codes.NOT_FOUND:
         return NotAtRegistry(f"The registry does not have {shown}.", field="version")
     if answer.is_client_error and answer.status_code not in {401, 403, 429}:

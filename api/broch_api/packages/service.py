@@ -205,10 +205,13 @@ class PackageDesk:
             NotFound: the actor may not know of one.
             Denied: the actor is no platform admin, or asked for one.
             Invalid: a licence needs a reason.
-            Conflict: one is not proposed any more, the registry has not confirmed it, or somebody else was first.
+            Conflict: one is not proposed any more, the registry has not confirmed it, its project has ended, or somebody
+                else was first.
         """
         with self._store.write() as change:
             rows = self._rows(change.session, actor, Action.PACKAGE_APPROVE, ids)
+            for project_id in sorted({row.project_id for row in rows if row.project_id is not None}):
+                open_project(change.session, actor, project_id)
             for row in rows:
                 ALLOWANCE.after(row.status, AllowanceEvent.APPROVE)
                 if row.lookup is not Lookup.DONE:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 import structlog
+from sqlalchemy import ColumnElement, true
 from sqlmodel import col, select, update
 
 from broch_core import faults
@@ -23,6 +25,8 @@ Handler = Callable[[Mapping[str, Any]], None]
 CLAIM = timedelta(minutes=20)
 """A claimed entry comes due again after this, should its worker have died."""
 IDLE_SECONDS = 1.0
+STOP_SECONDS = 30.0
+"""How long all threads together may take to finish what they have in hand."""
 DELAYS = (0.5, 1, 2, 5, 10, 30, 60, 120, 300)
 """Seconds before each further attempt."""
 
@@ -39,16 +43,43 @@ class PermanentError(Exception):
     """Trying again is no use: a person must look."""
 
 
-class OutboxWorker:
-    """Runs the handlers of the outbox in threads of its own."""
+class _Lane:
+    """Threads that take some kinds alone."""
 
-    def __init__(self, store: Store, handlers: Mapping[str, Handler], *, threads: int = 2) -> None:
+    def __init__(self, kinds: ColumnElement[bool]) -> None:
+        self.kinds = kinds
+        self.wake = threading.Condition()
+
+
+class OutboxWorker:
+    """Runs the handlers of the outbox in threads of its own.
+
+    Args:
+        store: where the entries are.
+        handlers: what carries each kind out.
+        lanes: kinds that share threads which do nothing else; kinds that are in none share some of their own. So what
+            takes minutes keeps nobody waiting who looks at a page.
+        threads: of each lane.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        handlers: Mapping[str, Handler],
+        *,
+        lanes: Sequence[Collection[str]] = (),
+        threads: int = 2,
+    ) -> None:
         self._store = store
         self._handlers = dict(handlers)
-        self._wake = threading.Condition()
         self._stopping = False
+        kind = col(OutboxEntry.kind)
+        named = [one for lane in lanes for one in lane]
+        self._lanes = [_Lane(kind.in_(lane)) for lane in lanes] + [_Lane(kind.not_in(named))]
         self._threads = [
-            threading.Thread(target=self._loop, name=f"outbox-{n}", daemon=True) for n in range(threads)
+            threading.Thread(target=self._loop, args=[lane], name=f"outbox-{place}-{n}", daemon=True)
+            for place, lane in enumerate(self._lanes)
+            for n in range(threads)
         ]
         store.after_commit(OutboxEntry.__tablename__, self.wake)
 
@@ -66,45 +97,52 @@ class OutboxWorker:
 
     def stop(self) -> None:
         """Finish the entries in hand and end."""
-        with self._wake:
-            self._stopping = True
-            self._wake.notify_all()
+        self._stopping = True
+        for lane in self._lanes:
+            with lane.wake:
+                lane.wake.notify_all()
+        until = time.monotonic() + STOP_SECONDS
         for thread in self._threads:
-            thread.join(timeout=30)
+            thread.join(timeout=max(0.0, until - time.monotonic()))
 
     def wake(self) -> None:
         """Look for work now instead of at the next tick."""
-        with self._wake:
-            self._wake.notify()
+        for lane in self._lanes:
+            with lane.wake:
+                lane.wake.notify()
 
     def run_due(self) -> int:
-        """Run everything that is due now, in this thread; return how many entries were tried."""
+        """Run everything that is due now, of all kinds, in this thread; return how many entries were tried."""
+        return self._run_due(true())
+
+    def _run_due(self, kinds: ColumnElement[bool]) -> int:
         tried = 0
-        while (entry := self._claim()) is not None:
+        while (entry := self._claim(kinds)) is not None:
             faults.point("outbox.claimed")
             self._run(entry)
             faults.point("outbox.done")
             tried += 1
         return tried
 
-    def _loop(self) -> None:
+    def _loop(self, lane: _Lane) -> None:
         while not self._stopping:
             try:
-                if self.run_due():
+                if self._run_due(lane.kinds):
                     continue
             except Exception:
                 log.exception("outbox.failed")
-            with self._wake:
+            with lane.wake:
                 if not self._stopping:
-                    self._wake.wait(IDLE_SECONDS)
+                    lane.wake.wait(IDLE_SECONDS)
 
-    def _claim(self) -> OutboxEntry | None:
+    def _claim(self, kinds: ColumnElement[bool]) -> OutboxEntry | None:
         due = (
             select(OutboxEntry)
             .where(
                 col(OutboxEntry.done_at).is_(None),
                 col(OutboxEntry.stuck_at).is_(None),
                 OutboxEntry.due_at <= utc_now(),
+                kinds,
             )
             .order_by(col(OutboxEntry.due_at))
             .limit(1)

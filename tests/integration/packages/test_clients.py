@@ -73,6 +73,16 @@ def test_pip_installs_what_is_listed_into_the_home_and_says_what_was_meant(world
     assert len(world.registry.asked) == asked, "neither was asked for outside"
 
 
+def test_pip_installs_a_local_version_whose_plus_it_writes_in_another_way(world, tools):
+    name, data = wheel("tidy", "1.0+cpu")
+    listed = package(Ecosystem.PYPI, "tidy", "1.0+cpu", (name, data))
+    world.registry.put_pypi(listed, {name: data})
+    world.allow(common=(listed,))
+    done = pip(tools, "tidy==1.0+cpu", PIP_PREFIX=str(world.home / ".local"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert installed(tools, world, "import tidy; print(tidy.VERSION)") == "1.0+cpu"
+
+
 def test_pip_is_told_when_the_registry_changed_the_bytes(world, tools):
     name, data = wheel("tidy", "1.0")
     listed = package(Ecosystem.PYPI, "tidy", "1.0", (name, data))

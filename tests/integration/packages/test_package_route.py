@@ -54,6 +54,18 @@ def test_a_listed_file_is_served_with_its_record_and_kept(listed):
     assert listed.control.tokens == {"Bearer token-of-packages"}
 
 
+def test_a_local_version_is_served_as_pip_writes_it(world):
+    name, data = wheel("tidy", "1!1.0+cpu")
+    tidy = package(Ecosystem.PYPI, "tidy", "1!1.0+cpu", (name, data))
+    world.registry.put_pypi(tidy, {name: data})
+    world.allow(tidy)
+    plain = f"/packages/pypi/files/tidy/1!1.0+cpu/{name}"
+    for target in (plain, plain.replace("!", "%21").replace("+", "%2B"), plain.replace("+", "%2b")):
+        answer = world.ask(target)
+        assert (answer.status, answer.body) == (200, data), target
+    assert {(one["version"], one["file"]) for one in world.control.fetches} == {("1!1.0+cpu", name)}
+
+
 def test_nothing_of_the_zone_reaches_a_registry(listed):
     listed.ask(
         FILE, headers=[("User-Agent", "secret-in-a-header"), ("X-A", "secret"), ("Accept", "secret/x")]

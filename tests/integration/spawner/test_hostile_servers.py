@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from broch_spawner import hub_gate as hub_gate_module
 from broch_spawner import proxy as proxy_module
 from integration.spawner.proxy_stage import BASE, OWN, PLACE, SHARED, Server, Stage, stage
 
@@ -226,3 +228,63 @@ def test_the_end_of_a_user_leaves_no_way_to_their_workspace(tmp_path, monkeypatc
             assert await on.proxy.get_all_routes() == {}
 
     asyncio.run(story())
+
+
+def test_a_browser_that_asks_nothing_is_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(proxy_module, "_IDLE_SECONDS", 0.5)
+
+    async def page(_request: web.Request) -> web.StreamResponse:
+        return web.Response(text="page")
+
+    async def story(on: Stage) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", on.port)
+        assert await reader.read() == b""
+        writer.close()
+
+    tried(tmp_path, monkeypatch, page, story)
+
+
+def descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+async def refused(path: Path) -> bool:
+    """Ask at a gate; tell whether the connection is cut instead of an answer."""
+    try:
+        reader, writer = await asyncio.open_unix_connection(str(path))
+        writer.write(b"GET /hub/api/ HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n\r\n")
+        said = await reader.read()
+        writer.close()
+    except ConnectionError:
+        return True
+    assert said.startswith(b"HTTP/1.1 ") or not said
+    return not said
+
+
+def test_a_workspace_takes_few_of_the_hubs_descriptors_and_gives_them_back(tmp_path, monkeypatch):
+    """What a gate holds the hub holds, which is the proxy of everybody too."""
+    monkeypatch.setattr(hub_gate_module, "_HEAD_SECONDS", 3.0)
+
+    async def story() -> None:
+        gate = hub_gate_module.HubGate(tmp_path / "hub.sock", tmp_path / "gate.sock", "w" + "a" * 25)
+        await gate.start()
+        before = descriptors()
+        opened = [await asyncio.open_unix_connection(str(tmp_path / "gate.sock")) for _ in range(100)]
+        opened[0][1].write(b"GET /hub/api/ HT")
+        assert await refused(tmp_path / "gate.sock")
+        held = descriptors() - before - len(opened)  # one end each is ours
+        assert held <= hub_gate_module._CONNECTIONS
+        for reader, _ in opened:  # who asks nothing is cut
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+        for _, writer in opened:
+            writer.transport.abort()
+        for _ in range(100):
+            if not await refused(tmp_path / "gate.sock"):
+                break
+            await asyncio.sleep(0.05)
+        else:
+            raise AssertionError("the places were not given back")
+        await gate.stop()
+
+    asyncio.run(asyncio.wait_for(story(), 60))

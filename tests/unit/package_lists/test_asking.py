@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from broch_core.errors import Conflict
-from broch_core.lifecycles import AllowanceStatus
+from broch_core.lifecycles import AllowanceStatus, ProjectStatus
 from broch_core.tables.packages import ListedPackage, Lookup
-from support.package_lists import Lists, listed, package
+from support.package_lists import Lists, change_project, listed, package
 
 P = "/api/v1/packages"
 
@@ -188,6 +188,20 @@ def test_several_are_decided_together_or_not_at_all(lists: Lists):
     assert api.post(f"{P}/approvals", json={"ids": [one.id, two.id, gone.id]}).status_code == 409
     assert {row.status for row in lists.rows()} == {AllowanceStatus.PROPOSED, AllowanceStatus.DECLINED}
     assert len(api.post(f"{P}/approvals", json={"ids": [one.id, two.id]}).json()) == 2
+
+
+def test_nothing_is_allowed_for_a_project_that_has_ended(lists: Lists):
+    lists.route.add(package("lifelines"))
+    ask(lists, "lena", "lifelines")
+    common = listed(lists.world, "numpy", "lena", AllowanceStatus.PROPOSED, None)
+    change_project(lists, status=ProjectStatus.ENDED)
+    both = {"ids": [common.id, lists.row("lifelines").id]}
+    refused = lists.gov.api("ada").post(f"{P}/approvals", json=both)
+    assert refused.status_code == 409
+    assert "has ended" in refused.json()["detail"]
+    assert {row.status for row in lists.rows()} == {AllowanceStatus.PROPOSED}
+    change_project(lists, status=ProjectStatus.ACTIVE)
+    assert lists.gov.api("ada").post(f"{P}/approvals", json=both).status_code == 200
 
 
 def test_a_removal_is_kept_and_undone_by_asking_again(lists: Lists):

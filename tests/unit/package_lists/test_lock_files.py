@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+import httpx
 import pytest
 
 from broch_api.packages.entries import LOOK_UP
@@ -191,6 +192,36 @@ def test_where_the_route_is_away_entries_wait(lists: Lists):
     lists.route.away, lists.route.status = False, 502
     lookups.step({})
     assert lists.row("numpy").problem == "The registry does not answer."
+
+
+def never(request: httpx.Request) -> httpx.Response:
+    raise httpx.ReadTimeout("slow", request=request)
+
+
+@pytest.mark.parametrize(
+    ("odd", "says"),
+    [
+        (never, "too long to answer"),
+        (lambda _: httpx.Response(200, content=b" " * ((4 << 20) + 1)), "says more than"),
+        (lambda _: httpx.Response(200, json={"package": "none"}), "what is no package"),
+        (lambda _: httpx.Response(200, json={"package": package("other")}), "another package"),
+    ],
+)
+def test_one_package_of_which_nothing_comes_fails_alone(lists: Lists, odd: Any, says: str):
+    lists.route.odd["aardvark"] = odd
+    lists.route.add(package("numpy"))
+    assert take(lists, "lena", requirement("aardvark"), requirement("numpy")).status_code == 202
+    lists.gov.work()
+    assert lists.row("numpy").lookup is Lookup.DONE
+    row = lists.row("aardvark")
+    assert row.lookup is Lookup.FAILED
+    assert says in row.problem
+    del lists.route.odd["aardvark"]
+    lists.route.add(package("aardvark"))
+    lookups: PackageLookups = lists.gov.service(PackageLookups)
+    assert lookups.again(lists.world.actor("lena"), lists.world.project.id) == 1
+    lists.gov.work()
+    assert lists.row("aardvark").lookup is Lookup.DONE
 
 
 def test_an_installation_without_a_route_prepares_lists_that_are_looked_up_later(tmp_path: Any):

@@ -19,10 +19,9 @@ from broch_core.audit.tables import AuditPersonal, AuditRecord
 from broch_core.clock import utc_now
 from broch_core.lifecycles import AllowanceStatus, ProjectStatus
 from broch_core.tables.packages import PackageUse, Use
-from broch_core.tables.projects import Project
 from broch_workspaces.packages.spec import PackageLists
 from support.failing_audit import AuditUnwritable, audit_failing
-from support.package_lists import PACKAGES_TOKEN, Lists, digest_of, listed, nominated
+from support.package_lists import PACKAGES_TOKEN, Lists, change_project, digest_of, listed, nominated
 
 TOKENS = ServiceTokens("hub-token", "oauth", "web", packages=PACKAGES_TOKEN)
 ROUTE = {"Authorization": f"Bearer {PACKAGES_TOKEN}"}
@@ -38,14 +37,6 @@ def told(api: TestClient, **query: Any) -> PackageLists:
     answer = api.get(LISTS, params=query)
     assert answer.status_code == 200
     return PackageLists.model_validate_json(answer.content)
-
-
-def change_project(lists: Lists, **values: object) -> None:
-    with lists.world.store.write(housekeeping=True) as change:
-        row = change.session.get_one(Project, lists.world.project.id)
-        for name, value in values.items():
-            setattr(row, name, value)
-        change.session.add(row)
 
 
 def fetch(lists: Lists, name: str = "numpy", **more: Any) -> dict[str, Any]:

@@ -159,10 +159,17 @@ def test_a_whole_lock_file_is_not_held_against_every_listed_name(monkeypatch):
     [
         (Ecosystem.PYPI, "Flask_.-CORS", "flask-cors"),
         (Ecosystem.CRAN, "Matrix", "Matrix"),
-        (Ecosystem.NPM, "@Types/Node", "@types/node"),
+        (Ecosystem.NPM, "JSONStream", "JSONStream"),
+        (Ecosystem.NPM, "jsonstream", "jsonstream"),
+        (Ecosystem.NPM, "@types/node", "@types/node"),
         (Ecosystem.CONDA, "PyTorch_GPU", "pytorch_gpu"),
     ],
 )
 def test_each_ecosystem_has_its_one_form_of_a_name(ecosystem, name, canonical):
     assert canonical_name(ecosystem, name) == canonical
     assert canonical_name(ecosystem, canonical) == canonical
+
+
+def test_names_that_differ_in_their_case_alone_are_near():
+    assert NearNames(["JSONStream"]).of("jsonstream") == ["JSONStream"]
+    assert near_names(Ecosystem.NPM, "jsonstream", ["JSONStream"]) == ("JSONStream",)

@@ -17,10 +17,12 @@ class Control:
     def __init__(self) -> None:
         self.took = []
         self.away = False
+        self.refused = 0
 
     async def post(self, principal, size):
         await asyncio.sleep(0)
         if self.away:
+            self.refused += 1
             raise ControlPlaneError("away")
         self.took.append((principal, size))
 
@@ -106,6 +108,23 @@ def test_a_hub_that_is_killed_while_nobody_listens_loses_nothing_that_was_kept(t
 
     run(tmp_path, killed)
     assert run(tmp_path, again).took == [("wabc", 150)]
+
+
+def test_a_disk_that_takes_nothing_ends_no_count(tmp_path):
+    async def story(control, meter):
+        (tmp_path / "shown.new").mkdir()  # where the file is written first: it cannot be
+        control.away = True
+        meter.add(HOST, 150)
+        await settle(lambda: control.refused)
+        await asyncio.sleep(0.2)
+        control.away = False
+        meter.add(HOST, 5)
+        await settle(lambda: sum(size for _, size in control.took) == 155)
+        meter.add(HOST, 120)
+        await settle(lambda: sum(size for _, size in control.took) == 275)
+        await meter.stop()
+
+    assert run(tmp_path, story, every=0.05)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"a": "b"}'])

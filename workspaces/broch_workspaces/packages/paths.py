@@ -1,7 +1,7 @@
 """What a zone may ask the package route: one canonical form each, compared with the request's own bytes. Pure.
 
-The gateway and the route both use it. Nothing is decoded, joined or normalised; the one encoding that passes is the
-`%2f` that npm itself writes into a scoped name, in the one place where it does.
+The gateway and the route both use it. Nothing is joined or normalised, and two encodings pass, each in the one place where
+a client writes it: npm's `%2f` in a scoped name, and pip's `%2B` and `%21` for `+` and `!` in the address of a file.
 """
 
 from __future__ import annotations
@@ -14,9 +14,13 @@ from broch_workspaces.packages.spec import Ecosystem
 
 _PYPI = r"(?P<name>[a-z0-9]+(?:-[a-z0-9]+)*)"
 _CRAN = r"(?P<name>[A-Za-z][A-Za-z0-9.]*[A-Za-z0-9])"
-_NPM = r"(?P<name>(?:@[a-z0-9][a-z0-9._-]*{slash})?[a-z0-9_][a-z0-9._-]*)"
+_NPM = r"(?P<name>@[a-z0-9][a-z0-9._-]*{slash}[a-z0-9_][a-z0-9._-]*|[A-Za-z0-9_][A-Za-z0-9._-]*)"
+"""Names without a scope may be older than npm's rule that all are in lower case."""
 _VERSION = r"(?P<version>[A-Za-z0-9][A-Za-z0-9._+!-]{0,99})"
-_FILE = r"(?P<file>[A-Za-z0-9_][A-Za-z0-9._+!-]{0,254})"
+_QUOTED_VERSION = r"(?P<version>[A-Za-z0-9](?:[A-Za-z0-9._+!-]|%2[Bb]|%21){0,99})"
+_QUOTED_FILE = r"(?P<file>[A-Za-z0-9_](?:[A-Za-z0-9._+!-]|%2[Bb]|%21){0,254})"
+"""As pip writes them: local versions have a `+`, epochs a `!`."""
+_QUOTED = {"%2B": "+", "%2b": "+", "%21": "!"}
 _CHANNEL = r"(?P<channel>[a-z0-9][a-z0-9_.-]{0,63})"
 _SUBDIR = r"(?P<subdir>[a-z0-9][a-z0-9_-]{0,31})"
 LONGEST_TARGET = 1024
@@ -55,7 +59,11 @@ class Ask:
 
 _FORMS: tuple[tuple[re.Pattern[str], What, Ecosystem | None], ...] = (
     (re.compile(rf"/packages/pypi/simple/{_PYPI}/"), What.INDEX, Ecosystem.PYPI),
-    (re.compile(rf"/packages/pypi/files/{_PYPI}/{_VERSION}/{_FILE}"), What.FILE, Ecosystem.PYPI),
+    (
+        re.compile(rf"/packages/pypi/files/{_PYPI}/{_QUOTED_VERSION}/{_QUOTED_FILE}"),
+        What.FILE,
+        Ecosystem.PYPI,
+    ),
     (re.compile(r"/packages/cran/src/contrib/PACKAGES\.rds"), What.ABSENT, Ecosystem.CRAN),
     (re.compile(r"/packages/cran/src/contrib/PACKAGES(?P<packed>\.gz)?"), What.INDEX, Ecosystem.CRAN),
     (
@@ -114,10 +122,18 @@ def find_ask(method: str, target: str) -> Ask | None:
             what,
             ecosystem,
             name=name,
-            version=parts.get("version") or "",
-            file=parts.get("file") or "",
+            version=_plain(parts.get("version")),
+            file=_plain(parts.get("file")),
             channel=parts.get("channel") or "",
             subdir=parts.get("subdir") or "",
             packed=bool(parts.get("packed")),
         )
     return None
+
+
+def _plain(part: str | None) -> str:
+    """Return a part without the encodings that its form lets pass."""
+    part = part or ""
+    for quoted, plain in _QUOTED.items():
+        part = part.replace(quoted, plain)
+    return part
