@@ -114,7 +114,7 @@ def _await_start(broch: RunningBroch, console: Path) -> None:
 
 def client(broch: RunningBroch, handle: str) -> httpx.Client:
     """Return a signed-in client of the API."""
-    answer = httpx.post(f"{broch.api}/api/v1/sessions", json={"handle": handle}, trust_env=False)
+    answer = httpx.post(f"{broch.api}/api/v1/sessions", json={"handle": handle}, trust_env=False, timeout=60)
     answer.raise_for_status()
     token = answer.json()["token"]
     return httpx.Client(
