@@ -109,7 +109,11 @@ def everything(bad):
             if name in {"audit_node", "audit_checkpoint"}:
                 continue  # the tree grows with refusals too
             # refusals of known actors are records themselves, numbered by and by; the schedule reads versions again
-            where = " WHERE outcome <> 'denied' AND action <> 'version:verified'" if name == "audit_record" else ""
+            where = (
+                " WHERE outcome <> 'denied' AND action <> 'version:verified'"
+                if name == "audit_record"
+                else ""
+            )
             columns = [row[1] for row in database.execute(f'PRAGMA table_info("{name}")')]
             shown = ", ".join(f'"{column}"' for column in columns if column != "verified_at")
             rows = sorted(map(repr, database.execute(f'SELECT {shown} FROM "{name}"{where}')))
