@@ -35,7 +35,7 @@ from support.package_lists import (
     requirement,
     use_registry,
 )
-from support.running import free_port
+from support.ports import free_port
 from support.worlds import World
 
 from .test_accessibility import VENDOR, violations

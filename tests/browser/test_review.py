@@ -264,4 +264,5 @@ def use_ticket(broch: RunningBroch, ticket: dict[str, str]) -> httpx.Response:
         data={"ticket": ticket["ticket"], "page": "1"},
         headers={"Host": target.netloc},
         trust_env=False,
+        timeout=60,  # the page is rendered in a sandbox of its own
     )

@@ -114,11 +114,12 @@ def test_a_controller_that_ends_in_order_lets_the_next_one_in_at_once(
     room: ControlRoom, zones: list[ZoneSpec]
 ) -> None:
     first, second = room.start_leader(), room.start()
-    ended_at = time.monotonic()
     assert first.end() == 0
+    # It let go of the lease by itself: what follows waits for nothing to run out.
+    assert room.holder() != first.identity
+    eventually(lambda: room.holder() == second.identity, DURATION / 2)
     room.plane.want(zones[0])
     room.plane.wait(zones[0], "ready")
-    assert time.monotonic() - ended_at < DURATION / 2
     assert room.holder() == second.identity
 
 

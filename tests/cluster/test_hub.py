@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from integration.spawner.hub_client import Browser, make_kernel, run_cell, within
+from support.busy import slower
 from support.cluster.cluster import eventually
 from support.cluster.hub_rig import HUB_ORIGIN, SHELL_ORIGIN, running_hub
 
@@ -256,8 +257,12 @@ def test_somebody_else_does_not_get_in(opened, rig):
     stranger.close()
 
 
-def told_within(rig, principal, word, seconds=5.0):
-    """Have a workspace started that cannot; return what was told, and see that it was soon."""
+def told_within(rig, principal, word):
+    """Have a workspace started that cannot; return what was told, and see that it was soon.
+
+    Five seconds on a machine of our own: the hub, the API server and the node have their part in it.
+    """
+    seconds = 5.0 * slower()
     before = time.time()
     answer = rig.start(principal)
     if answer.status_code not in (201, 202):
@@ -349,10 +354,11 @@ def test_a_kernel_that_takes_too_much_memory_is_told_as_that(rig):
 
 def test_a_workspace_ends_at_its_deadline_and_says_so(rig):
     principal = "w" + "d" * 25
-    rig.plan(principal, seconds=40)
+    factor = slower()
+    rig.plan(principal, seconds=40 * factor)  # from now on: the pod and its Lab start in it
     rig.start(principal)
     rig.until_ready(principal)
-    told = rig.told(principal, "The time for this workspace is over.", 90)
+    told = rig.told(principal, "The time for this workspace is over.", 90 * factor)
     assert told["event"] == "stopped"
     eventually(lambda: not pods_of(rig, principal))
 

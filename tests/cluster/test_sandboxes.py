@@ -9,9 +9,10 @@ import os
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ from broch_airlock.checks.policy import Policy
 from broch_airlock.checks.supervisor import INSIDE, check_files
 from broch_airlock.viewer.render import render
 from broch_workspaces.sandbox.errors import SandboxUnavailable
-from broch_workspaces.sandboxes.client import BrokerProcess
+from broch_workspaces.sandboxes.client import BrokerProcess, BrokerSandbox
 from support.cluster.authority import Authority
 from support.cluster.broker import ClusterBroker, running_broker
 from support.cluster.cluster import Cluster, Refused, eventually
@@ -96,9 +97,11 @@ def held(broker: ClusterBroker, folder: Path) -> tuple[BrokerProcess, str]:
     return process, pod
 
 
-def execute(broker: ClusterBroker, pod: str, source: str, container: str = "look") -> str:
+def execute(
+    broker: ClusterBroker, pod: str, source: str, container: str = "look", seconds: float = 120
+) -> str:
     words = ["exec", "-n", broker.space, pod, "-c", container, "--", PYTHON, "-I", "-c", source]
-    return broker.cluster.kubectl(*words)
+    return broker.cluster.kubectl(*words, seconds=seconds)
 
 
 def test_every_check_has_a_pod_of_its_own_and_leaves_nothing(broker: ClusterBroker, tmp_path: Path) -> None:
@@ -196,30 +199,45 @@ def test_a_sandbox_is_reached_by_nobody(
     cluster = broker.cluster
     process, pod = held(broker, tmp_path)
     address = cluster.get("pod", pod, broker.space)["status"]["podIP"]
-    listening = (
-        "import socket; s = socket.create_server(('0.0.0.0', 9000)); s.settimeout(20); s.accept(); print('!')"
-    )
+    listening = "import socket; s = socket.create_server(('0.0.0.0', 9000)); s.settimeout(120); s.accept(); print('!')"
     words: list[str] = []
 
     def listen() -> None:
         try:
-            words.append(execute(broker, pod, listening))
+            words.append(execute(broker, pod, listening, seconds=180))
         except Refused as problem:
             words.append(str(problem)[-200:])
 
     waiting = threading.Thread(target=listen)
     waiting.start()
     cluster.run(python_pod("caller", python), broker.release)
-    time.sleep(2)
+    # By what its kernel lists, so that nobody takes the one connection: port 9000, which listens.
+    table = "print(open('/proc/net/tcp').read())"
+    eventually(lambda: ":2328 00000000:0000 0A" in execute(broker, pod, table, "carry"), seconds=30)
     target = Target("the sandbox", "tcp", address, 9000)
     assert reached(probe(cluster, broker.release, "caller", [target])) == {}
     # The twin: it does listen, as its own container sees.
     near = "import socket; socket.create_connection(('127.0.0.1', 9000), 5)"
     execute(broker, pod, near, "carry")
-    waiting.join(30)
+    waiting.join(200)
     assert words == ["!\n"]
     process.kill()
     process.stdout.close()
+
+
+class Meanwhile:
+    """Sandboxes in which a check has begun and cannot end, for nobody takes what it writes, while something is done."""
+
+    def __init__(self, sandbox: BrokerSandbox, act: Callable[[], object]) -> None:
+        self._sandbox, self._act = sandbox, act
+
+    def start(
+        self, module: str, inputs: Sequence[Path], job: Mapping[str, Any], cpu_seconds: int
+    ) -> BrokerProcess:
+        process = self._sandbox.start(module, inputs, job, cpu_seconds)
+        assert process.stdout.peek(1)
+        self._act()
+        return process
 
 
 def test_a_pod_deleted_in_the_middle_is_an_error_and_the_next_check_answers(
@@ -227,16 +245,14 @@ def test_a_pod_deleted_in_the_middle_is_an_error_and_the_next_check_answers(
 ) -> None:
     pod = waiting_pod(broker)
     file = taken(tmp_path, "large.zip", zipped(50 << 20))
-    answers: list[list[CheckResult]] = []
 
     def delete() -> None:
-        broker.cluster.kubectl("delete", "pod", "-n", broker.space, pod, "--grace-period=0", "--force")
+        # Not by force, which forgets the pod while its processes go on for a while: they might get to the end.
+        broker.cluster.kubectl("delete", "pod", "-n", broker.space, pod, "--grace-period=1")
 
-    deleting = threading.Timer(0.3, delete)
-    deleting.start()
-    answers.append(check(broker, file))
-    deleting.join()
-    assert of(answers[0], "archive_limits") is Verdict.ERROR
+    held_up = Meanwhile(broker.sandbox(), delete)
+    (answers,) = check_files([file], Policy(), NoScanner(), held_up)
+    assert of(answers, "archive_limits") is Verdict.ERROR
     assert of(check(broker, file), "archive_limits") is Verdict.CLEAN
 
 

@@ -12,7 +12,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -28,6 +27,7 @@ from keycloak import KeycloakAdmin
 
 from broch.keycloak.desired import Wanted
 from broch.keycloak.setup import set_up
+from support.ports import free_port
 
 VERSION = "26.7.3"
 SHA256 = "27a6535553c3cdcd083872ba40629efafb3475e3b758e0c6f691395561dd0f1f"
@@ -92,11 +92,14 @@ def _fill(home: Path) -> None:
     with tempfile.TemporaryDirectory(dir=home.parent) as name:
         folder = Path(name)
         files = Authority().issue("localhost").write(folder / "tls")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
         server = Keycloak(
-            folder, "localhost", port, files.certificate, files.key, files.authority, listen="127.0.0.1"
+            folder,
+            "localhost",
+            free_port(),
+            files.certificate,
+            files.key,
+            files.authority,
+            listen="127.0.0.1",
         )
         server.launch(home)
         server.stop()

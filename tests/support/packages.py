@@ -9,7 +9,6 @@ import http.client
 import importlib.util
 import io
 import json
-import socket
 import ssl
 import tarfile
 import threading
@@ -38,6 +37,7 @@ from support.cluster.authority import Authority
 from support.gateway import NAME, TOKEN, ZONE, Answer, Rig, gateway_rig, review
 from support.gateway import Told as Judge
 from support.in_thread import in_thread
+from support.ports import free_port
 
 PROJECT = ZONE.removeprefix("zone-").upper()
 POD_TOKEN = "e30.e30.packages"
@@ -277,11 +277,7 @@ def package_world(folder: Path, *, away: bool = False, zone: str = ZONE, **setti
     """
     _prepare(folder)
     registry, control = Registry(), Control(away=away)
-    with (
-        socket.socket() as probe
-    ):  # npm's index says whole addresses, so the forwarder's must be known before
-        probe.bind(("127.0.0.1", 0))
-        forwarder_port = int(probe.getsockname()[1])
+    forwarder_port = free_port()  # npm's index says whole addresses, so the forwarder's must be known before
     routes: list[Running] = []
 
     @asynccontextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+
+from support.ports import free_port
 
 START_SECONDS = 180.0
 
@@ -42,21 +43,6 @@ class RunningBroch:
             f"--- {path.name}\n{path.read_text(errors='replace')[-6000:]}"
             for path in sorted((self.folder / "logs").glob("*.log"))
         )
-
-
-def free_port() -> int:
-    """Return a port that is free together with the next one."""
-    for _ in range(100):
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            if port < 65000:
-                return port
-    raise RuntimeError("no two free ports in a row")
 
 
 DIRECT = (sys.executable, "-P", "-m", "broch.cli.main")
@@ -114,7 +100,7 @@ def _await_start(broch: RunningBroch, console: Path) -> None:
 
 def client(broch: RunningBroch, handle: str) -> httpx.Client:
     """Return a signed-in client of the API."""
-    answer = httpx.post(f"{broch.api}/api/v1/sessions", json={"handle": handle}, trust_env=False)
+    answer = httpx.post(f"{broch.api}/api/v1/sessions", json={"handle": handle}, trust_env=False, timeout=60)
     answer.raise_for_status()
     token = answer.json()["token"]
     return httpx.Client(

@@ -16,7 +16,8 @@ import pytest
 from typer.testing import CliRunner
 
 from broch.cli.main import app as broch_app
-from support.running import RunningBroch, client, free_port
+from support.ports import free_port
+from support.running import RunningBroch, client
 
 REQUEST = "01JD3W7Z"
 """Stands in the documents for the newest request."""

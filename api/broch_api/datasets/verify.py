@@ -6,8 +6,9 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
-from sqlmodel import col, select, update
+from sqlmodel import col, or_, select, update
 
 from broch_api.datasets.catalogue import files_of, find_version, manifest_of
 from broch_api.datasets.folder import VersionFolders
@@ -28,6 +29,8 @@ from broch_core.tables.datasets import Dataset, DatasetFile, DatasetVersion, Gra
 VERIFIED = "version:verified"
 SUSPENDED = "version:suspended"
 """Audit actions of what Broch does by itself."""
+REST = timedelta(days=1)
+"""How long the schedule leaves a version that fitted: each reading is a record of the audit log, kept for ever."""
 _LONGEST_REASON = 500
 
 
@@ -74,13 +77,24 @@ class VersionVerifier:
             self._note(row, result, actor_id)
             return result
 
-    def due(self, limit: int = 10) -> list[str]:
-        """Return the sealed versions that were read longest ago, never read ones first."""
+    def due(self, limit: int = 10, *, rest: timedelta = REST) -> list[str]:
+        """Return the sealed versions that the schedule reads next: those read longest ago, never read ones first.
+
+        Args:
+            limit: how many at most.
+            rest: one that was read within this time is not due yet.
+        """
         with self._store.read() as session:
             return list(
                 session.exec(
                     select(DatasetVersion.id)
-                    .where(DatasetVersion.status == VersionStatus.SEALED)
+                    .where(
+                        DatasetVersion.status == VersionStatus.SEALED,
+                        or_(
+                            col(DatasetVersion.verified_at).is_(None),
+                            col(DatasetVersion.verified_at) <= utc_now() - rest,
+                        ),
+                    )
                     .order_by(
                         col(DatasetVersion.verified_at).asc().nulls_first(), col(DatasetVersion.id).asc()
                     )

@@ -5,7 +5,6 @@ import hashlib
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ import httpx
 import psutil
 import pytest
 
+from support.ports import free_port
 from support.worlds import World, make_world
 
 TESTS = Path(__file__).parents[2]
@@ -28,9 +28,7 @@ class Server:
     """A server process of its own on the folder of a world."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.folder = folder
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -19,14 +19,9 @@ from broch import web
 from broch.instance import Apps
 from broch_core import tls
 from support.cluster.authority import Authority
+from support.ports import free_port
 
 PORTS = ("SHELL_PORT", "INTERNAL_PORT", "DOOR_PORT", "OWN_PORT")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def _says(scope: Any, receive: Any, send: Any) -> None:

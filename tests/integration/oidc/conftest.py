@@ -17,7 +17,8 @@ from broch_api.signin.oidc.settings import OidcSettings
 from support.cluster.authority import Authority, Files
 from support.hostile_provider import Provider
 from support.keycloak import Account, Keycloak, add_account, keycloak
-from support.oidc import HOST, ControlPlane, Person, free_port, served
+from support.oidc import HOST, ControlPlane, Person, served
+from support.ports import free_port
 
 SECRET = "a secret between Broch and Keycloak"
 _SECONDS = 900

@@ -21,7 +21,7 @@ from broch_workspaces.cluster.spec import namespace_of
 from broch_workspaces.packages.spec import Ecosystem
 from support.package_lists import Lists, make_lists, use_registry
 from support.packages import World, package, package_world, sha256, wheel
-from support.running import free_port
+from support.ports import free_port
 
 NAME, DATA = wheel("tidy", "1.0")
 FILE = f"/packages/pypi/files/tidy/1.0/{NAME}"

@@ -94,8 +94,11 @@ def make_kernel(browser, base):
     return made.json()["id"]
 
 
-async def run_cell(browser, base, code, kernel=None):
-    """Run one cell over the websocket, in a fresh kernel if none is named, and return what it printed."""
+async def run_cell(browser, base, code, kernel=None, until=None):
+    """Run one cell over the websocket, in a fresh kernel if none is named, and return what it printed.
+
+    With `until` hang up as soon as it printed that, and leave it running.
+    """
     parts = urlsplit(base)
     kernel = kernel or make_kernel(browser, base)
     message = {
@@ -124,6 +127,8 @@ async def run_cell(browser, base, code, kernel=None):
                 continue
             if got["msg_type"] == "stream":
                 printed += got["content"]["text"]
+                if until is not None and until in printed:
+                    return printed
             if got["msg_type"] == "error":
                 printed += "\n".join(got["content"]["traceback"])
             if got["msg_type"] == "status" and got["content"]["execution_state"] == "idle":

@@ -17,7 +17,7 @@ from broch_spawner import proxy as proxy_module
 from broch_spawner.endpoint import Endpoint
 from broch_spawner.entrances import COOKIE, ENTER, Entrances
 from broch_spawner.proxy import InProcessProxy
-from support.running import free_port
+from support.ports import free_port
 
 PLACE = "w" + "p" * 25
 BASE = f"/user/{PLACE}/"

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 from integration.spawner.conftest import ordinary_command
 from integration.spawner.hub_client import admin, wait_for
+from support.ports import free_port
 
 HERE = Path(__file__).parent
 BOOT = """
@@ -26,18 +27,6 @@ sys.stdin.read()
 for child in children:
     child.kill(); child.wait()
 """
-
-
-def free_port():
-    while True:
-        with socket.socket() as one, socket.socket() as two:
-            one.bind(("127.0.0.1", 0))
-            port = one.getsockname()[1]
-            try:
-                two.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
 
 
 @contextmanager

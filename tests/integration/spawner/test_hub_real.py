@@ -15,6 +15,7 @@ import pytest
 
 from integration.spawner.hub_client import Browser, admin, run_cell, wait_for, within
 from integration.spawner.real_hub import running_hub
+from support.busy import slower
 
 MINE, OTHER = "w" + "a" * 24, "w" + "b" * 24
 
@@ -44,7 +45,7 @@ def opened(place):
         return answer.status_code == 200
 
     try:
-        wait_for("Lab", lab, 20)
+        wait_for("Lab", lab, 90)
     except AssertionError:
         raise AssertionError(
             f"{page['answer'].status_code} {page['way']} {page['answer'].text[:800]}\n{place.log.read_text()}"
@@ -265,8 +266,11 @@ time.sleep(20); print("SURVIVED")
     with contextlib.suppress(AssertionError, OSError, aiohttp.ClientError, TimeoutError):
         survived.append(cell(opened, place, code))
     assert "SURVIVED" not in "".join(survived)
-    wait_for("the event", lambda: [one for one in events(place) if "of memory" in one["detail"]], 15)
-    wait_for("the route to go", lambda: opened.browser.call("GET", place.base + "lab").status_code == 503, 15)
+    late = 15 * slower()
+    wait_for("the event", lambda: [one for one in events(place) if "of memory" in one["detail"]], late)
+    wait_for(
+        "the route to go", lambda: opened.browser.call("GET", place.base + "lab").status_code == 503, late
+    )
 
 
 def test_what_became_of_it_was_told(opened, place):
@@ -296,7 +300,7 @@ def test_nothing_outlives_a_hub_that_is_killed(opened, place):
     ours = sandboxes(place)
     assert alive(ours)
     os.kill(place.hub, signal.SIGKILL)
-    wait_for("every sandbox to end", lambda: not alive(ours), 5)
+    wait_for("every sandbox to end", lambda: not alive(ours), 5 * slower())
 
 
 def events(place):
@@ -313,7 +317,7 @@ def start_again(place):
     answer = admin(place.run, "POST", f"/users/{MINE}/server", place.token)
     assert answer.status_code in (201, 202), answer.text
     user = lambda: admin(place.run, "GET", f"/users/{MINE}", place.token).json()  # noqa: E731
-    wait_for("the server", lambda: user().get("server"), 40)
+    wait_for("the server", lambda: user().get("server"), 90)
 
 
 def sandboxes(place):

@@ -18,7 +18,7 @@ from support.running import client, running_broch
 GIB = 1 << 30
 LARGEST = 32 * MIB
 AFTER_REFUSAL = count("GiB that a client goes on to send after it was refused", ci=1, nightly=10)
-TICKET_SECONDS = 1
+TICKET_SECONDS = 5
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +65,15 @@ def unchanged(bad, open_draft, in_review):
 
 
 def at_rest(bad):
-    """Return digests of all tables, and every file of bytes, once nothing moves any more."""
+    """Return digests of all tables, and every file of bytes, once nothing is under way any more.
+
+    Two equal looks alone do not show that: a server that waits for the processor is as still as one that is done.
+    """
     seen = []
 
     def quiet():
         # asked before the second look: a number that came between the looks makes them differ
-        done = numbered(bad)
+        done = numbered(bad) and not under_way(bad)
         seen.append(everything(bad))
         return done and len(seen) > 1 and seen[-1] == seen[-2]
 
@@ -89,15 +92,31 @@ def numbered(bad):
     return left == 0
 
 
+def under_way(bad):
+    """Tell whether bytes of a body lie there still, or an effect of a change is yet to come."""
+    with opened(bad) as database:
+        (left,) = database.execute(
+            "SELECT count(*) FROM outbox WHERE done_at IS NULL AND stuck_at IS NULL"
+        ).fetchone()
+    return left > 0 or any((bad.folder / "blobs" / "tmp").iterdir())
+
+
 def everything(bad):
+    """Return digests of all tables, and every file of bytes, but for what Broch writes by itself now and then."""
     found = {}
     with opened(bad) as database:
         for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
             if name in {"audit_node", "audit_checkpoint"}:
                 continue  # the tree grows with refusals too
-            # refusals of known actors are records themselves, numbered by and by
-            where = " WHERE outcome <> 'denied'" if name == "audit_record" else ""
-            rows = sorted(map(repr, database.execute(f'SELECT * FROM "{name}"{where}')))
+            # refusals of known actors are records themselves, numbered by and by; the schedule reads versions again
+            where = (
+                " WHERE outcome <> 'denied' AND action <> 'version:verified'"
+                if name == "audit_record"
+                else ""
+            )
+            columns = [row[1] for row in database.execute(f'PRAGMA table_info("{name}")')]
+            shown = ", ".join(f'"{column}"' for column in columns if column != "verified_at")
+            rows = sorted(map(repr, database.execute(f'SELECT {shown} FROM "{name}"{where}')))
             found[name] = hashlib.sha256("\n".join(rows).encode()).hexdigest()
     for folder in ("blobs", "datasets", "zones"):
         for path in (bad.folder / folder).rglob("*"):
@@ -358,7 +377,7 @@ def test_a_ticket_whose_time_is_over_opens_nothing(bad, people, in_review, open_
 
     def look(ticket):
         return httpx.post(
-            f"{bad.api}/view", data={"ticket": ticket["ticket"]}, headers=viewer, trust_env=False
+            f"{bad.api}/view", data={"ticket": ticket["ticket"]}, headers=viewer, trust_env=False, timeout=60
         )
 
     assert look(fresh).status_code == 200

@@ -10,7 +10,8 @@ import pytest
 
 from broch_airlock.checks.clamd_process import find_clamd
 from integration.up.up_acts import ROOT, as_ordinary, broch_command
-from support.running import DIRECT, free_port
+from support.ports import free_port
+from support.running import DIRECT
 
 root_only = pytest.mark.skipif(not ROOT, reason="needs mounts, or two users")
 HIDE = 'mount --bind /dev/null "$0" && exec "$@"'

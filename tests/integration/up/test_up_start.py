@@ -34,7 +34,8 @@ from integration.up.up_acts import (
 )
 from support.busy import slower
 from support.counts import count
-from support.running import DIRECT, client, free_port, running_broch
+from support.ports import free_port
+from support.running import DIRECT, client, running_broch
 
 root_only = pytest.mark.skipif(not ROOT, reason="needs mounts, or folders of two users")
 
@@ -52,11 +53,11 @@ def folder():
 
 def test_a_port_that_is_taken_is_refused_at_once_and_nothing_is_made(folder):
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        port = free_port() + 1
+        listener.bind(("127.0.0.1", port))
         listener.listen()
-        port = listener.getsockname()[1]
         for given in (port, port - 1):  # the workspaces' port is the next one
-            done = broch_command("up", "--dir", folder / "state", "--port", given, seconds=20)
+            done = broch_command("up", "--dir", folder / "state", "--port", given)
             assert done.returncode == 1
             assert f"port {port} of 127.0.0.1 cannot be used: address already in use." in done.stderr
             assert f"./broch up --port {port + 100}" in done.stderr
@@ -65,7 +66,7 @@ def test_a_port_that_is_taken_is_refused_at_once_and_nothing_is_made(folder):
 
 def test_a_second_start_on_the_same_folder_is_refused(broch):
     before = services(broch)
-    done = broch_command("up", "--dir", broch.folder, "--port", free_port(), seconds=20)
+    done = broch_command("up", "--dir", broch.folder, "--port", free_port())
     assert done.returncode == 1
     assert f"Another Broch is running on {broch.folder}." in done.stderr
     assert "--dir FOLDER" in done.stderr
@@ -79,7 +80,7 @@ def test_root_refuses_a_folder_with_somebody_elses_files(folder):
     state.mkdir()
     (state / "thesis.txt").touch()
     os.chown(state, 12345, 12345)
-    done = broch_command("up", "--dir", state, "--port", free_port(), seconds=20)
+    done = broch_command("up", "--dir", state, "--port", free_port())
     assert done.returncode == 1
     assert f"{state} belongs to user id 12345" in done.stderr
     assert f"chown -R {services_account()}" in done.stderr
@@ -98,7 +99,7 @@ def test_an_ordinary_user_is_refused_a_folder_of_somebody_else(folder):
     state.mkdir(mode=0o777)
     state.chmod(0o777)
     command = as_ordinary(DIRECT, writable=[folder / "home"])
-    done = broch_command("up", "--dir", state, "--port", free_port(), command=command, seconds=20)
+    done = broch_command("up", "--dir", state, "--port", free_port(), command=command)
     assert done.returncode == 1
     assert f"{state} belongs to user id 0, not to {ORDINARY_ID}." in done.stderr
     assert not list(state.iterdir())
@@ -116,7 +117,7 @@ def test_a_run_folder_that_somebody_made_first_is_refused(folder):
     assert run.parent == Path(tempfile.gettempdir())
     run.symlink_to(target)
     try:
-        done = broch_command("up", "--dir", state, "--port", free_port(), seconds=20)
+        done = broch_command("up", "--dir", state, "--port", free_port())
     finally:
         run.unlink()
     assert done.returncode == 1
@@ -140,7 +141,7 @@ def test_stopped_by_ctrl_c_and_started_again_everything_is_there(folder):
         started = [process for one in services(broch).values() for process in (one, *one.children(True))]
         assert len(started) > 3, "a workspace is among them"
         broch.process.send_signal(signal.SIGINT)
-        assert broch.process.wait(10 * slower()) == 0
+        assert broch.process.wait(30 * slower()) == 0
         all_gone(started, 5)
         assert not (broch.folder / "run").exists(), "the secrets of a run end with it"
         assert b"Traceback" not in b"".join(path.read_bytes() for path in (broch.folder / "logs").iterdir())
@@ -166,7 +167,7 @@ def test_ctrl_c_while_it_starts_ends_it_whole(folder):
     )
     started = until(lambda: len(found := psutil.Process(process.pid).children()) == 3 and found, 20)
     process.send_signal(signal.SIGINT)
-    assert process.wait(10 * slower()) == 0
+    assert process.wait(30 * slower()) == 0
     all_gone(started, 5)
 
 
@@ -201,7 +202,7 @@ def test_started_by_root_nothing_stays_root_and_the_folder_is_private(broch):
 
 
 def never_clean(broch):
-    """Submit a harmless file, and return where it is after its deadline."""
+    """Submit a harmless file, and return where it is once its checks ended, by themselves or at their deadline."""
     with client(broch, "ada") as ada:
         request = draft(ada, {"harmless.py": b"print(1)\n"})
         submit(ada, request)
@@ -218,7 +219,7 @@ def test_without_clamd_broch_runs_says_so_and_lets_nothing_cross(folder):
 
     hide = 'mount --bind /dev/null "$0" && exec "$@"'
     command = ["unshare", "--mount", "sh", "-c", hide, find_clamd(), *DIRECT]
-    with running_broch(folder, command=command, BROCH_CHECK_DEADLINE="PT3S") as broch:
+    with running_broch(folder, command=command, BROCH_CHECK_DEADLINE="PT20S") as broch:
         assert (
             "clamd is not installed: nothing can cross the airlock." in (folder / "console.log").read_text()
         )
@@ -233,7 +234,7 @@ def test_without_clamd_broch_runs_says_so_and_lets_nothing_cross(folder):
 def test_with_old_signatures_or_a_dead_scanner_nothing_is_clean(folder):
     """The settings lie in a file that the account cannot reach by itself."""
     config = folder / "broch.toml"
-    config.write_text('signature_age = "PT1S"\ncheck_deadline = "PT3S"\n')
+    config.write_text('signature_age = "PT1S"\n')
     config.chmod(0o600)
     with running_broch(folder, BROCH_CONFIG=str(config)) as broch:
         # The signature was made at the start, and an answer stands for two seconds: wait until both are too old.

@@ -115,8 +115,8 @@ def sandboxes(broch):
 
 
 def all_gone(processes, seconds):
-    """Wait for the end of processes."""
-    _, alive = psutil.wait_procs(processes, timeout=seconds)
+    """Wait for the end of processes; as long as `until` would."""
+    _, alive = psutil.wait_procs(processes, timeout=seconds * slower())
     assert not alive, f"still there: {alive}"
 
 

@@ -19,6 +19,7 @@ from broch_airlock.checks.clamd_config import demo_signatures
 from broch_airlock.checks.clamd_process import ClamdSetup, find_clamd
 from broch_core.settings import Settings
 from broch_workspaces.sandbox.probe import Machine
+from support.ports import free_port
 
 
 class Usage(NamedTuple):
@@ -36,12 +37,6 @@ def listening():
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         yield listener.getsockname()[1]
-
-
-def free_port():
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return trial.getsockname()[1]
 
 
 def test_no_bubblewrap(tmp_path):

@@ -189,6 +189,18 @@ def test_changed_bytes_suspend_the_version_its_grants_and_workspaces(gov, stewar
         verifier.verify_version(version["id"])
 
 
+def test_the_schedule_reads_a_version_again_when_it_has_rested(gov, steward, version):
+    """Without the rest an idle Broch would write a record at each turn of its clock, for ever."""
+    verifier, here = gov.service(VersionVerifier), version["id"]
+    assert here not in verifier.due()  # open
+    sealed(steward, version)
+    assert here in verifier.due()  # never read
+    assert verifier.verify_version(here).ok
+    assert here not in verifier.due()
+    assert here in verifier.due(rest=timedelta(0))
+    assert len(gov.records("version:verified")) == 1
+
+
 def test_only_the_owner_grants_and_only_within_limits(gov, steward, version):
     assert grant(gov, version).status_code == 409  # open
     sealed(steward, version)
