@@ -7,6 +7,7 @@ from datetime import timedelta
 from broch_airlock.checks.antivirus import Antivirus
 from broch_airlock.checks.clamd_process import find_clamd
 from broch_airlock.checks.model import Verdict
+from broch_api.datasets.verify import VersionVerifier
 from broch_api.packages.route_lists import PackageListRegister
 from broch_api.status.parts import PartHealth
 from broch_api.zones.service import ZoneRegister
@@ -50,6 +51,25 @@ def relayed_scanner_part(antivirus: Antivirus, longest_age: timedelta) -> PartHe
         why=health.engine if health.ok else health.reason,
         remedy=remedy,
         title="Virus scanner",
+    )
+
+
+def datasets_part(verifier: VersionVerifier) -> PartHealth:
+    """Tell of versions that could not be read again: nothing is known of their bytes until they can."""
+    unread = verifier.unread()
+    why = (
+        "; ".join(f"Version {version_id}: {reason}" for version_id, reason in list(unread.items())[:3])
+        or "All that was read again is what was sealed."
+    )
+    return PartHealth(
+        "datasets",
+        ok=not unread,
+        why=f"{why} And {len(unread) - 3} more." if len(unread) > 3 else why,
+        remedy="Look at the disk or the share that holds datasets. Versions are tried again by themselves."
+        if unread
+        else None,
+        needed=False,
+        title="Datasets",
     )
 
 

@@ -18,7 +18,7 @@ import broch_api.assembly_governance as governance
 import broch_api.assembly_runtime as runtime
 from broch import first_start, identity, migrations
 from broch.adapters import adapters_of
-from broch.health import packages_part
+from broch.health import datasets_part, packages_part
 from broch.rendering import SandboxRenderer
 from broch.run_folder import given_web_secret, web_secret
 from broch_airlock.checks.ahead import ScanAhead
@@ -143,6 +143,7 @@ class Instance:
                 *adapters.health,
                 *([export_part(publisher)] if publisher else []),
                 *([self._packages_part] if settings.packages_url else []),
+                self._datasets_part,
             ],
         )
         self.services[Pages] = Pages(
@@ -167,18 +168,18 @@ class Instance:
         )
         self._reconciler = runtime.make_reconciler(self.services)
         self._revocations = runtime.make_revocation_watch(self.services)
-        verifier: VersionVerifier = self.services[VersionVerifier]
         self._clockwork = Clockwork(
             [
                 *intake.periodic(self.services),
                 *governance.periodic(self.services),
-                lambda: len([verifier.verify_version(id_) for id_ in verifier.due(1)]),
                 *([partial(refresh_demo_signatures, adapters.clamd)] if adapters.clamd else []),
             ]
         )
 
+        self._verifier: VersionVerifier = self.services[VersionVerifier]
+        # Apart from the others: a large version is read for hours, a slow place keeps one waiting.
+        self._reading = Clockwork([self._verifier.sweep])
         exporting = [] if publisher is None else [publisher.publish]
-        # Apart from the other: a slow place must not keep deadlines waiting.
         self._exports = Clockwork(exporting, period=settings.audit_export_interval.total_seconds())
 
     def _airlock_cards(self, actor: Actor) -> list[HomeCard]:
@@ -186,6 +187,9 @@ class Instance:
 
     def _packages_part(self) -> PartHealth:
         return packages_part(self.services[PackageListRegister])
+
+    def _datasets_part(self) -> PartHealth:
+        return datasets_part(self._verifier)
 
     def seed(self) -> None:
         """Fill an empty Broch with the demo, if settings want it."""
@@ -231,10 +235,13 @@ class Instance:
         self._reconciler.start()
         self._revocations.start()
         self._clockwork.start()
+        self._reading.start()
         self._exports.start()
 
     def stop(self) -> None:
         """Finish what is in hand and end."""
+        self._verifier.end()
+        self._reading.stop()
         self._exports.stop()
         self._clockwork.stop()
         self._revocations.stop()

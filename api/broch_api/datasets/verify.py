@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
+import structlog
 from sqlmodel import col, or_, select, update
 
 from broch_api.datasets.catalogue import files_of, find_version, manifest_of
@@ -19,19 +22,25 @@ from broch_core.actors import SYSTEM, Actor
 from broch_core.audit.record import AuditSubject
 from broch_core.blobs import CHUNK
 from broch_core.clock import utc_now
-from broch_core.errors import Conflict
+from broch_core.errors import Conflict, Unavailable
 from broch_core.lifecycles import VERSION, VersionEvent, VersionStatus
 from broch_core.revocations import RevocationCause
 from broch_core.rules import Resource, require
 from broch_core.store.unit import Store
 from broch_core.tables.datasets import Dataset, DatasetFile, DatasetVersion, Grant, GrantKind
 
+log = structlog.get_logger()
+
 VERIFIED = "version:verified"
 SUSPENDED = "version:suspended"
 """Audit actions of what Broch does by itself."""
 REST = timedelta(days=1)
 """How long the schedule leaves a version that fitted: each reading is a record of the audit log, kept for ever."""
+AGAIN_SECONDS = 600.0
+"""How long the schedule leaves a version that could not be read."""
 _LONGEST_REASON = 500
+_ANOTHER_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO})
+"""What there is, is not the file that was sealed. Any other error is the disk's or the network's, and says nothing of it."""
 
 
 class VersionVerifier:
@@ -42,6 +51,9 @@ class VersionVerifier:
         self._folders = folders
         self._busy: set[str] = set()
         self._lock = threading.Lock()
+        self._unread: dict[str, tuple[float, str]] = {}
+        """Versions that could not be read: when that was, and why."""
+        self._ending = threading.Event()
 
     def verify(self, actor: Actor, version_id: str) -> VerifyView:
         """Read a version again because somebody asks.
@@ -50,6 +62,7 @@ class VersionVerifier:
             Denied: the actor is no data steward.
             NotFound: there is no such version.
             Conflict: it is not sealed, or is being read at this moment.
+            Unavailable: it cannot be read at this moment; nothing is known of it.
         """
         require(actor, Action.VERSION_SEAL, Resource("version", version_id))
         return self.verify_version(version_id, actor_id=actor.person_id)
@@ -64,6 +77,7 @@ class VersionVerifier:
         Raises:
             NotFound: there is no such version.
             Conflict: it is not sealed, or is being read at this moment.
+            Unavailable: it cannot be read at this moment; nothing is known of it.
         """
         with self._alone(version_id):
             with self._store.read() as session:
@@ -73,9 +87,39 @@ class VersionVerifier:
                         f"Version {row.number} is {row.status.value}: only a sealed one is verified."
                     )
                 files = files_of(session, version_id)
-            result = self._compare(row, list(files))
+            try:
+                result = self._compare(row, list(files))
+            except Unavailable as problem:
+                self._unread[version_id] = (time.monotonic(), problem.detail)
+                raise
+            self._unread.pop(version_id, None)
             self._note(row, result, actor_id)
             return result
+
+    def sweep(self) -> int:
+        """Read the one version that is due most, for the schedule; return how many were read.
+
+        One that could not be read lets the others go first for a while.
+        """
+        for version_id in self.due(1 + len(self._unread)):
+            since, _ = self._unread.get(version_id, (-AGAIN_SECONDS, ""))
+            if time.monotonic() - since < AGAIN_SECONDS:
+                continue
+            try:
+                self.verify_version(version_id)
+            except (Unavailable, Conflict) as problem:
+                log.warning("datasets.unread", version=version_id, reason=problem.detail)
+            else:
+                return 1
+        return 0
+
+    def unread(self) -> dict[str, str]:
+        """Return the versions that could not be read when that was last tried, and why."""
+        return {version_id: why for version_id, (_, why) in sorted(self._unread.items())}
+
+    def end(self) -> None:
+        """Let go of what is being read: reading a large version takes hours, and a service must end in seconds."""
+        self._ending.set()
 
     def due(self, limit: int = 10, *, rest: timedelta = REST) -> list[str]:
         """Return the sealed versions that the schedule reads next: those read longest ago, never read ones first.
@@ -125,7 +169,10 @@ class VersionVerifier:
             problem, got = self._read(row.id, file)
             read, size = read + 1, size + got
         if problem is None:
-            strays = set(self._folders.files(row.id)) - {file.path for file in files}
+            try:
+                strays = set(self._folders.files(row.id)) - {file.path for file in files}
+            except OSError as error:
+                raise _unreadable("Its folder", error) from None
             if strays:
                 problem = f"The file '{min(strays)}' was never part of the version."
         return VerifyView(ok=problem is None, files=read, bytes=size, problem=problem)
@@ -135,11 +182,15 @@ class VersionVerifier:
         try:
             with self._folders.open(version_id, file.path) as opened:
                 while data := opened.read(CHUNK):
+                    if self._ending.is_set():
+                        raise Unavailable("Broch is ending.")
                     digest.update(data)
                     size += len(data)
         except FileNotFoundError:
             return f"The file '{file.path}' is gone.", size
         except OSError as error:
+            if error.errno not in _ANOTHER_FILE:
+                raise _unreadable(f"The file '{file.path}'", error) from None
             return f"The file '{file.path}' cannot be read: {error.strerror}.", size
         if size != file.size:
             return f"The file '{file.path}' has {size:,} bytes, not {file.size:,}.", size
@@ -193,3 +244,10 @@ class VersionVerifier:
                         version_ids=[row.id],
                     ),
                 )
+
+
+def _unreadable(what: str, error: OSError) -> Unavailable:
+    return Unavailable(
+        f"{what} cannot be read now: {error.strerror}.",
+        remedy="Look at the disk or the share that holds datasets. The version is tried again by itself.",
+    )

@@ -25,19 +25,6 @@ UNTIL = str(TODAY + timedelta(days=10))
 BYTES = {"Content-Type": "application/octet-stream"}
 
 
-@pytest.fixture
-def steward(gov):
-    return gov.api("stella")
-
-
-@pytest.fixture
-def version(steward):
-    dataset = steward.post(
-        "/api/v1/datasets", json={"slug": "cells", "title": "Cells", "owner": "owen"}
-    ).json()
-    return steward.post(f"/api/v1/datasets/{dataset['id']}/versions").json()
-
-
 def put(client, version, path, content=b"a,b\n1,2\n"):
     return client.put(
         f"/api/v1/dataset-versions/{version['id']}/files/{path}", content=content, headers=BYTES
