@@ -24,7 +24,7 @@ from broch_airlock.checks.sandbox import BubblewrapSandbox, Sandbox
 from broch_airlock.release.cluster_zones import ClusterZones
 from broch_airlock.release.service import Zones
 from broch_api.internal.credentials import ServiceTokens
-from broch_api.status.parts import HealthPart, remembered
+from broch_api.status.parts import HealthPart, Remembered
 from broch_api.workspaces.hub import HubClient
 from broch_api.workspaces.premises import ClusterPremises, FolderPremises, Premises
 from broch_api.zones.service import ZoneRegister
@@ -81,8 +81,8 @@ def _one_machine(settings: Settings) -> Adapters:
         hub=HubClient(settings.run / "hub" / "hub.sock", tokens.web),
         tokens=tokens,
         health=(
-            remembered(partial(scanner_part, antivirus, settings.signature_age), SCANNER_SECONDS),
-            remembered(sandbox_part, SANDBOX_SECONDS),
+            Remembered(partial(scanner_part, antivirus, settings.signature_age), SCANNER_SECONDS),
+            Remembered(sandbox_part, SANDBOX_SECONDS),
         ),
         services={FolderBlobs: blobs, FolderZones: zones},
         clamd=clamd,
@@ -125,9 +125,9 @@ def _cluster(settings: Settings, store: Store) -> Adapters:
         hub=HubClient.over_tls(_said(settings.hub_api), tls, tokens.web),
         tokens=tokens,
         health=(
-            remembered(partial(relayed_scanner_part, antivirus, settings.signature_age), SCANNER_SECONDS),
-            remembered(partial(broker_part, sandbox), SCANNER_SECONDS),
-            remembered(partial(blobs_part, blobs), SCANNER_SECONDS),
+            Remembered(partial(relayed_scanner_part, antivirus, settings.signature_age), SCANNER_SECONDS),
+            Remembered(partial(broker_part, sandbox), SCANNER_SECONDS),
+            Remembered(partial(blobs_part, blobs), SCANNER_SECONDS),
             partial(controller_part, register),
             partial(zones_part, register),
         ),

@@ -30,7 +30,6 @@ log = structlog.get_logger()
 
 SHELL_PORT, INTERNAL_PORT, DOOR_PORT, OWN_PORT = 8443, 8444, 8445, 8448
 """Ports on a cluster (docs/cluster.md)."""
-OWN_PATHS = frozenset({"/healthz", "/metrics"})
 AIRLOCK_PREFIXES = ("/airlock", "/api/v1/airlock")
 _UVICORN: dict[str, Any] = {
     "log_config": None,
@@ -75,10 +74,16 @@ class Shell:
 
 
 def own_pages(control: App) -> App:
-    """Return what a collector of metrics meets, who asks pods by their address: two paths, whatever the host."""
+    """Return what the cluster's own eyes meet, who ask pods by their address: two paths, whatever the host.
+
+    `/healthz` is answered without a thread: that all wait for a part which hangs is no reason to begin anew.
+    """
 
     async def serve(scope: Scope, receive: Any, send: Any) -> None:
-        if scope["path"] in OWN_PATHS and scope["method"] == "GET":
+        asked = scope["path"] if scope["method"] == "GET" else ""
+        if asked == "/healthz":
+            await _answer(send, 200, [(b"content-type", b"text/plain; charset=utf-8")], b"ok\n")
+        elif asked == "/metrics":
             await control(scope, receive, send)
         else:
             await _answer(send, 404, [], b"There is nothing here.\n")

@@ -24,11 +24,11 @@ from broch_api.revocations.service import RevocationDesk, revocations_part
 from broch_api.revocations.watch import RevocationWatch
 from broch_api.status.parts import (
     HealthPart,
+    Remembered,
     database_part,
     disk_part,
     hub_part,
     outbox_part,
-    remembered,
     sequencer_part,
 )
 from broch_api.status.service import StatusDesk
@@ -97,7 +97,7 @@ def make_services(
         sequencer_part(audit_log),
         outbox_part(store),
         revocations_part(store, lambda: [*watch.failing, *reconciler.failing]),
-        remembered(hub_part(hub), _HEALTH_SECONDS),
+        Remembered(hub_part(hub), _HEALTH_SECONDS),
         disk_part(settings.folder),
         *health,
     )

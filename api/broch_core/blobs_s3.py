@@ -80,18 +80,23 @@ class S3Blobs:
         # A session of our own: the library's shared one remembers whose keys it saw first.
         import boto3  # noqa: PLC0415 - one machine needs none, and it takes long
 
-        self._client: Any = boto3.Session().client(
-            "s3",
-            endpoint_url=endpoint,
-            verify=str(ca) if ca else None,
-            config=Config(
-                connect_timeout=5,
-                read_timeout=60,
-                retries={"mode": "standard", "max_attempts": 4},
-                max_pool_connections=32,
-                s3={"addressing_style": "path" if endpoint else "auto"},
-            ),
+        common: Any = Config(max_pool_connections=32, s3={"addressing_style": "path" if endpoint else "auto"})
+        session = boto3.Session()
+        patient, quick = (
+            common.merge(
+                Config(
+                    connect_timeout=connect,
+                    read_timeout=read,
+                    retries={"mode": "standard", "total_max_attempts": attempts},
+                )
+            )
+            for connect, read, attempts in ((5, 60, 5), (2, 3, 1))
         )
+        self._client, self._asking = (
+            session.client("s3", endpoint_url=endpoint, verify=str(ca) if ca else None, config=config)
+            for config in (patient, quick)
+        )
+        """For bytes, and for the question whether all is well, which somebody waits for."""
 
     def writer(self, project_id: str, limit: int) -> S3Writer:
         """Open a writer for at most `limit` bytes."""
@@ -220,7 +225,7 @@ class S3Blobs:
             Unavailable: it is not.
         """
         try:
-            self._ask(self._client.head_bucket)
+            self._ask(self._asking.head_bucket)
         except NotFound:
             raise Unavailable(f"There is no bucket '{self._bucket}'.") from None
 

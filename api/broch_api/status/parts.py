@@ -7,8 +7,9 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from sqlmodel import col, func, select
@@ -28,6 +29,7 @@ LEAST_FREE = 1 << 30
 """Bytes free on the disk of the database. Below 1 GiB uploads and the log may fail any moment."""
 
 _EXPORT = "Audit export"
+_SILENT = "Look whether it runs and whether the network lets this service reach it."
 
 
 @dataclass(frozen=True)
@@ -48,18 +50,68 @@ HealthPart = Callable[[], PartHealth]
 """Asks one part. It must answer in a few seconds, and may raise: that is `not ok`."""
 
 
-def remembered(part: HealthPart, seconds: float) -> HealthPart:
-    """Ask a costly part at most every `seconds`, one caller at a time."""
-    lock = threading.Lock()
-    last: list[tuple[float, PartHealth]] = []
+def name_of(part: HealthPart) -> str:
+    """Return what a part is called that gave no answer: by its function's name."""
+    asked = part.part if isinstance(part, Remembered) else part
+    asked = asked.func if isinstance(asked, partial) else asked
+    name: str = getattr(asked, "__qualname__", type(asked).__name__)
+    return name.split(".", maxsplit=1)[0].removesuffix("_part")
 
-    def ask() -> PartHealth:
-        with lock:
-            if not last or time.monotonic() - last[0][0] >= seconds:
-                last[:] = [(time.monotonic(), part())]
-            return last[0][1]
 
-    return ask
+class Remembered:
+    """A costly part: asked at most every `seconds`, by one caller at a time.
+
+    Who comes meanwhile waits a moment for that answer and is then told that there is none: of a part that hangs, one thread of
+    the service waits, and not all of them.
+
+    Args:
+        part: answers.
+        seconds: how long an answer stands.
+        patience: how long somebody waits for what another asked, seconds.
+    """
+
+    def __init__(self, part: HealthPart, seconds: float, *, patience: float = 5.0) -> None:
+        self.part = part
+        self._seconds = seconds
+        self._patience = patience
+        self._answered = threading.Condition()
+        self._asked: float | None = None
+        self._last: tuple[float, PartHealth] | None = None
+
+    def __call__(self) -> PartHealth:
+        """Return the answer.
+
+        Raises:
+            TimeoutError: there is none yet, and never was one.
+        """
+        with self._answered:
+            if self._last is not None and time.monotonic() - self._last[0] < self._seconds:
+                return self._last[1]
+            if self._asked is not None:
+                return self._wait(self._asked)
+            self._asked = time.monotonic()
+        answer: PartHealth | None = None
+        try:
+            answer = self.part()
+            return answer
+        finally:
+            with self._answered:
+                # It stands from the moment in which it came: one that took long is no older for that.
+                self._last = None if answer is None else (time.monotonic(), answer)
+                self._asked = None
+                self._answered.notify_all()
+
+    def _wait(self, asked: float) -> PartHealth:
+        left = asked + self._patience - time.monotonic()
+        came = self._answered.wait_for(lambda: self._asked is None, timeout=max(0.0, left))
+        if self._last is None:
+            raise TimeoutError("no answer")
+        if came:
+            return self._last[1]
+        silent = time.monotonic() - asked
+        return replace(
+            self._last[1], ok=False, why=f"It has not answered for {silent:.0f} s.", remedy=_SILENT
+        )
 
 
 def database_part(store: Store) -> HealthPart:

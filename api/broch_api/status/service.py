@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from sqlmodel import col, func, select
 
 from broch_api.revocations.service import counts as revocation_counts
-from broch_api.status.parts import HealthPart, PartHealth
+from broch_api.status.parts import HealthPart, PartHealth, name_of
 from broch_core.actions import Action
 from broch_core.actors import Actor
 from broch_core.audit.log import AuditLog
@@ -143,7 +143,7 @@ def _asked(part: HealthPart) -> PartHealth:
     try:
         return part()
     except Exception:
-        name = getattr(part, "__qualname__", type(part).__name__).split(".")[0].removesuffix("_part")
+        name = name_of(part)
         log.exception("status.part_failed", part=name)
         return PartHealth(
             name,

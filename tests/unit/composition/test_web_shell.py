@@ -60,8 +60,8 @@ def test_unknown_hosts_get_421(shell, host):
 
 def test_a_collector_asks_a_pod_by_its_address_and_gets_two_pages_and_no_more():
     own = TestClient(own_pages(named("control")), base_url="https://10.1.2.3:8448", follow_redirects=False)
-    for path in ("/healthz", "/metrics"):
-        assert own.get(path).text == "control"
+    for path, answer in (("/healthz", "ok\n"), ("/metrics", "control")):
+        assert own.get(path).text == answer
         assert own.post(path).status_code == 404
     for path in (
         "/",

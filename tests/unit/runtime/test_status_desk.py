@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 from sqlmodel import select
 
 from broch_api.status import parts
-from broch_api.status.parts import PartHealth, remembered
+from broch_api.status.parts import PartHealth, Remembered
 from broch_api.workspaces.service import WorkspaceDesk
 from broch_core.clock import utc_now
 from broch_core.lifecycles import ProjectStatus
@@ -88,13 +92,62 @@ def test_a_costly_part_is_asked_once_in_its_time():
         asked.append(1)
         return PartHealth("costly", ok=True, why="")
 
-    part = remembered(costly, 60)
+    part = Remembered(costly, 60)
     assert part() == part()
     assert len(asked) == 1
-    always = remembered(costly, 0)
+    always = Remembered(costly, 0)
     always()
     always()
     assert len(asked) == 3
+
+
+def test_a_part_that_hangs_holds_one_caller_and_the_others_are_told_so():
+    go_on, begun, asked = threading.Event(), threading.Event(), []
+
+    def hanging() -> PartHealth:
+        asked.append(1)
+        if len(asked) > 1:
+            begun.set()
+            assert go_on.wait(30)
+        return PartHealth("blobs", ok=True, why="It answers.")
+
+    part = Remembered(hanging, 0, patience=0.2)
+    assert part().ok
+    with ThreadPoolExecutor(8) as callers:
+        first = callers.submit(part)
+        assert begun.wait(30)
+        others = [callers.submit(part) for _ in range(6)]
+        told = [one.result(30) for one in others]
+        assert {(one.name, one.ok) for one in told} == {("blobs", False)}
+        assert "has not answered" in told[0].why
+        assert not first.done()
+        go_on.set()
+        assert first.result(30).ok
+    assert len(asked) == 2, "nobody queued up to ask again"
+
+
+def test_an_answer_that_took_long_is_not_old_when_it_comes():
+    asked = []
+
+    def slow() -> PartHealth:
+        asked.append(1)
+        time.sleep(0.3)
+        return PartHealth("blobs", ok=True, why="It answers.")
+
+    part = Remembered(slow, 0.25, patience=30)
+    with ThreadPoolExecutor(4) as callers:
+        assert all(one.result(30).ok for one in [callers.submit(part) for _ in range(4)])
+    assert len(asked) == 1
+
+
+def test_a_part_without_any_answer_has_a_name_all_the_same():
+    def raising_part() -> PartHealth:
+        raise RuntimeError
+
+    assert parts.name_of(Remembered(partial(raising, 1), 60)) == "raising"
+    assert parts.name_of(raising_part).startswith("test_a_part_without")
+    with pytest.raises(RuntimeError):
+        Remembered(raising_part, 60)()
 
 
 def test_metrics_are_prometheus_text_and_can_be_switched_off(plane: Plane):
