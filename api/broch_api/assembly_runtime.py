@@ -92,7 +92,7 @@ def make_services(
     effects = WorkspaceEffects(store, hub, premises)
     reconciler = Reconciler(store, hub, effects)
     watch = RevocationWatch(store, hub, on_cluster=settings.on_cluster)
-    parts = (
+    parts: tuple[HealthPart, ...] = (
         database_part(store),
         sequencer_part(audit_log),
         outbox_part(store),

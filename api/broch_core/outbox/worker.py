@@ -22,8 +22,10 @@ log = structlog.get_logger()
 
 Handler = Callable[[Mapping[str, Any]], None]
 
-CLAIM = timedelta(minutes=20)
-"""A claimed entry comes due again after this, should its worker have died."""
+CLAIM = timedelta(minutes=1)
+"""A claimed entry comes due again after this, should its worker have died. Short: a start that waits fails after two."""
+RENEW_SECONDS = 15.0
+"""How often a worker that lives renews the claims of what it has in hand."""
 IDLE_SECONDS = 1.0
 STOP_SECONDS = 30.0
 """How long all threads together may take to finish what they have in hand."""
@@ -73,6 +75,9 @@ class OutboxWorker:
         self._store = store
         self._handlers = dict(handlers)
         self._stopping = False
+        self._ended = threading.Event()
+        self._in_hand: set[str] = set()
+        self._hand = threading.Lock()
         kind = col(OutboxEntry.kind)
         named = [one for lane in lanes for one in lane]
         self._lanes = [_Lane(kind.in_(lane)) for lane in lanes] + [_Lane(kind.not_in(named))]
@@ -81,6 +86,7 @@ class OutboxWorker:
             for place, lane in enumerate(self._lanes)
             for n in range(threads)
         ]
+        self._renewer = threading.Thread(target=self._renew, name="outbox-renewer", daemon=True)
         store.after_commit(OutboxEntry.__tablename__, self.wake)
 
     def start(self) -> None:
@@ -92,11 +98,11 @@ class OutboxWorker:
                     .where(col(OutboxEntry.done_at).is_(None), col(OutboxEntry.stuck_at).is_(None))
                     .values(due_at=utc_now())
                 )
-        for thread in self._threads:
+        for thread in (*self._threads, self._renewer):
             thread.start()
 
     def stop(self) -> None:
-        """Finish the entries in hand and end."""
+        """Finish the entries in hand and end; what is not finished comes due again once its claim is over."""
         self._stopping = True
         for lane in self._lanes:
             with lane.wake:
@@ -104,6 +110,7 @@ class OutboxWorker:
         until = time.monotonic() + STOP_SECONDS
         for thread in self._threads:
             thread.join(timeout=max(0.0, until - time.monotonic()))
+        self._ended.set()
 
     def wake(self) -> None:
         """Look for work now instead of at the next tick."""
@@ -117,10 +124,13 @@ class OutboxWorker:
 
     def _run_due(self, kinds: ColumnElement[bool]) -> int:
         tried = 0
-        while (entry := self._claim(kinds)) is not None:
-            faults.point("outbox.claimed")
-            self._run(entry)
-            faults.point("outbox.done")
+        while not self._stopping and (entry := self._claim(kinds)) is not None:
+            try:
+                faults.point("outbox.claimed")
+                self._run(entry)
+                faults.point("outbox.done")
+            finally:
+                self._let_go(entry.id)
             tried += 1
         return tried
 
@@ -135,13 +145,27 @@ class OutboxWorker:
                 if not self._stopping:
                     lane.wake.wait(IDLE_SECONDS)
 
+    def _renew(self) -> None:
+        """Renew claims, so that nobody begins what is in hand once more, however long it takes."""
+        while not self._ended.wait(RENEW_SECONDS):
+            try:
+                with self._hand:
+                    if self._in_hand:
+                        self._set(*self._in_hand, due_at=utc_now() + CLAIM)
+            except Exception:
+                log.exception("outbox.not_renewed")
+
     def _claim(self, kinds: ColumnElement[bool]) -> OutboxEntry | None:
+        with self._hand:  # never inside a transaction: the renewer has both, in the other order
+            in_hand = tuple(self._in_hand)
         due = (
             select(OutboxEntry)
             .where(
                 col(OutboxEntry.done_at).is_(None),
                 col(OutboxEntry.stuck_at).is_(None),
                 OutboxEntry.due_at <= utc_now(),
+                # The database may have been away for longer than a claim lasts.
+                col(OutboxEntry.id).not_in(in_hand),
                 kinds,
             )
             .order_by(col(OutboxEntry.due_at))
@@ -157,7 +181,9 @@ class OutboxWorker:
             entry.due_at = utc_now() + CLAIM
             entry.attempts += 1
             change.session.add(entry)
-            return entry
+        with self._hand:
+            self._in_hand.add(entry.id)
+        return entry
 
     def _run(self, entry: OutboxEntry) -> None:
         handler = self._handlers.get(entry.kind)
@@ -182,5 +208,15 @@ class OutboxWorker:
             self._settle(entry.id, done_at=utc_now(), error=None)
 
     def _settle(self, entry_id: str, **values: object) -> None:
+        self._let_go(entry_id)  # before it is written: a renewal after that would undo when it comes due
+        self._set(entry_id, **values)
+
+    def _let_go(self, entry_id: str) -> None:
+        with self._hand:
+            self._in_hand.discard(entry_id)
+
+    def _set(self, *entry_ids: str, **values: object) -> None:
         with self._store.write(housekeeping=True) as change:
-            change.session.exec(update(OutboxEntry).where(col(OutboxEntry.id) == entry_id).values(**values))
+            change.session.exec(
+                update(OutboxEntry).where(col(OutboxEntry.id).in_(entry_ids)).values(**values)
+            )
