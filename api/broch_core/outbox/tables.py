@@ -5,18 +5,22 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column
+from sqlalchemy import JSON, Column, Index, text
 from sqlmodel import Field, SQLModel
 
 from broch_core.clock import utc_now
 from broch_core.ids import new_id
 from broch_core.store.types import moment
 
+STILL_OPEN = text("done_at IS NULL AND stuck_at IS NULL")
+"""What is done stays, by its key: looked for every second, what is open must be found without it."""
+
 
 class OutboxEntry(SQLModel, table=True):
     """One side effect that must happen at least once."""
 
     __tablename__ = "outbox"
+    __table_args__ = (Index("outbox_open", "due_at", sqlite_where=STILL_OPEN, postgresql_where=STILL_OPEN),)
 
     id: str = Field(default_factory=new_id, primary_key=True, max_length=26)
     kind: str = Field(max_length=40)

@@ -7,7 +7,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from sqlmodel import col, func, select
+from sqlmodel import col, func, select, text
 
 from broch_core.clock import utc_now
 from broch_core.outbox import worker
@@ -119,3 +119,15 @@ def test_an_end_takes_up_nothing_more(plane: Plane) -> None:
     with plane.world.store.read() as session:
         tried = session.exec(select(func.count()).where(col(OutboxEntry.attempts) > 0)).one()
     assert tried == 2
+
+
+def test_what_is_open_is_found_without_a_look_at_what_is_done(plane: Plane) -> None:
+    """It is looked for every second, by every thread; entries that are done stay for good."""
+    with plane.world.store.read() as session:
+        steps = session.exec(
+            text(
+                "EXPLAIN QUERY PLAN SELECT * FROM outbox WHERE done_at IS NULL AND stuck_at IS NULL "
+                "AND due_at <= '2026-01-01' AND id NOT IN ('a') ORDER BY due_at LIMIT 1"
+            )
+        ).all()
+    assert [step[3] for step in steps] == ["SEARCH outbox USING INDEX outbox_open (due_at<?)"]
