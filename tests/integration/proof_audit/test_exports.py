@@ -251,3 +251,70 @@ def test_an_instance_exports_by_itself_and_says_when_it_cannot(world: World, tmp
     assert "older copy" in health.why
     assert publisher.publish() == 0
     assert ask().ok
+
+
+@pytest.mark.parametrize(
+    ("address", "variable", "says"),
+    [
+        ("s3://bucket/log", ("AWS_ENDPOINT_URL_S3", "no address"), "settings of the AWS tools"),
+        ("s3://bucket/log", ("AWS_PROFILE", "nobody's"), "nobody's"),
+        ("file", ("HOME", "/"), "cannot be"),
+    ],
+    ids=["endpoint", "profile", "folder"],
+)
+def test_whatever_keeps_an_export_from_going_on_is_told(
+    world: World,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    address: str,
+    variable: tuple[str, str],
+    says: str,
+):
+    monkeypatch.setenv(*variable)
+    if address == "file":
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "checkpoints").write_text("not a folder")
+        address = str(tmp_path / "out")
+    publisher = LogPublisher(world.store, world.audit_log, address, tmp_path / "scratch")
+    happen(world, 3)
+    assert publisher.publish() == 0
+    told = export_part(publisher)()
+    assert told.ok is False
+    assert says in told.why
+
+
+def test_a_defect_of_ours_in_an_export_is_told_as_well(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    publisher = LogPublisher(world.store, world.audit_log, str(tmp_path / "out"), tmp_path / "scratch")
+    happen(world, 3)
+    assert publisher.publish() == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderPlace, "names", lambda *_, **__: 1 / 0)
+        assert publisher.publish() == 0
+    assert (export_part(publisher)().ok, "ZeroDivisionError" in export_part(publisher)().why) == (False, True)
+    happen(world, 2)
+    assert publisher.publish() == 2
+    assert export_part(publisher)().ok
+
+
+def test_what_was_exported_long_ago_is_not_listed_again(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    listed: list[int] = []
+    whole = FolderPlace.names
+
+    def names(self: FolderPlace, folder: str, *, after: str = "") -> list[str]:
+        found = whole(self, folder, after=after)
+        listed.append(len(found))
+        return found
+
+    monkeypatch.setattr(FolderPlace, "names", names)
+    publisher = LogPublisher(world.store, world.audit_log, str(tmp_path / "out"), tmp_path / "scratch")
+    for _ in range(5):
+        happen(world, 2)
+        publisher.publish()
+    assert listed == [0, 1, 1, 1, 1]
+    for file in (tmp_path / "out" / "checkpoints").iterdir():
+        file.unlink()  # somebody did: then all is looked at, and what is missing is added again
+    assert publisher.publish() == 10

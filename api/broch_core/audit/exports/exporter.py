@@ -27,15 +27,23 @@ class ExportReport:
     added: int
 
 
-def bring_up_to_date(source: LogSource, place: ExportPlace, trust: TrustFile) -> ExportReport:
+def bring_up_to_date(
+    source: LogSource, place: ExportPlace, trust: TrustFile, *, known: int = 0
+) -> ExportReport:
     """Add what is new to a place; nothing new is done at once.
+
+    Args:
+        source: the log.
+        place: where it is exported to.
+        trust: keys of the log.
+        known: records that the place held before: its earlier checkpoints are then not listed once more.
 
     Raises:
         Forked: the log was cut or rewritten since, or another copy of this Broch exports there.
         ExportRefused: the place holds what no export wrote, or refuses.
         Conflict: the log itself is not as it was signed.
     """
-    there = newest_checkpoint(place, trust)
+    there = newest_checkpoint(place, trust, known=known)
     note = source.newest()
     if note is None:
         if there is not None:
@@ -55,13 +63,15 @@ def bring_up_to_date(source: LogSource, place: ExportPlace, trust: TrustFile) ->
     return ExportReport(size, size - began)
 
 
-def newest_checkpoint(place: ExportPlace, trust: TrustFile) -> Checkpoint | None:
-    """Return the newest checkpoint of an export, if it holds any.
+def newest_checkpoint(place: ExportPlace, trust: TrustFile, *, known: int = 0) -> Checkpoint | None:
+    """Return the newest checkpoint of an export, if it holds any; one of `known` records is expected there.
 
     Raises:
         ExportRefused: no trusted key signed it.
     """
-    sizes = numbered(place.names(CHECKPOINTS), ".txt")
+    # A name without its ending sorts right before itself.
+    later = numbered(place.names(CHECKPOINTS, after=f"{known:012d}"), ".txt") if known else []
+    sizes = later or numbered(place.names(CHECKPOINTS), ".txt")
     if not sizes:
         return None
     (size,) = sizes[-1]

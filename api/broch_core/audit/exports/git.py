@@ -53,14 +53,15 @@ class GitPlace:
         )
         return self._run("rev-parse", "--verify", "refs/remotes/place").decode().strip()
 
-    def names(self, folder: str) -> list[str]:
+    def names(self, folder: str, *, after: str = "") -> list[str]:
         """Return the names in a folder."""
         there = set()
         if self._head is not None:
             listed = self._run("ls-tree", "--name-only", "-z", f"{self._head}:{folder}", missing=b"")
             there = {name.decode() for name in listed.split(b"\0") if name}
         prefix = f"{folder}/"
-        return sorted(there | {name.removeprefix(prefix) for name in self._added if name.startswith(prefix)})
+        there |= {name.removeprefix(prefix) for name in self._added if name.startswith(prefix)}
+        return sorted(name for name in there if name > after)
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a file."""

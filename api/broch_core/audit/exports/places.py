@@ -22,8 +22,16 @@ class ExportRefused(Conflict):
 class ExportPlace(Protocol):
     """Files under names, added and read, never changed."""
 
-    def names(self, folder: str) -> list[str]:
-        """Return the names of the files in a folder, without it, sorted; none when there is no such folder."""
+    def names(self, folder: str, *, after: str = "") -> list[str]:
+        """Return the names of the files in a folder, without it, sorted; none when there is no such folder.
+
+        Args:
+            folder: which.
+            after: only names that sort after this one.
+
+        Raises:
+            ExportRefused: they cannot be listed.
+        """
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a file.
@@ -56,14 +64,17 @@ class FolderPlace:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def names(self, folder: str) -> list[str]:
+    def names(self, folder: str, *, after: str = "") -> list[str]:
         """Return the names in a folder."""
         try:
-            return sorted(
-                entry.name for entry in os.scandir(self._root / folder) if not entry.name.startswith(".")
-            )
+            with os.scandir(self._root / folder) as found:
+                return sorted(
+                    entry.name for entry in found if not entry.name.startswith(".") and entry.name > after
+                )
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise ExportRefused(f"{self._root / folder} cannot be read: {error.strerror}.") from error
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a file."""

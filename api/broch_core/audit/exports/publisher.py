@@ -48,6 +48,8 @@ class LogPublisher:
         self._scratch = scratch
         self._place: ExportPlace | None = None
         self._lock = threading.Lock()
+        self._known = 0
+        """Records that the place held when it was last looked at."""
         self.last: Published | None = None
 
     def publish(self) -> int:
@@ -56,11 +58,22 @@ class LogPublisher:
             try:
                 if self._place is None:
                     self._place = open_place(self._address, scratch=self._scratch)
-                done = bring_up_to_date(self._source, self._place, self._log.keys.trust())
+                done = bring_up_to_date(self._source, self._place, self._log.keys.trust(), known=self._known)
             except DomainError as error:
-                self._place = None
-                self.last = Published(utc_now(), ok=False, why=error.detail, remedy=error.remedy)
                 log.error("audit_export.failed", why=error.detail)  # noqa: TRY400 - the sentence says all
-                return 0
+                return self._failed(error.detail, error.remedy)
+            except Exception as error:
+                log.exception("audit_export.failed")
+                kind = type(error).__name__
+                return self._failed(
+                    f"It broke off ({kind}).", "Look for 'audit_export.failed' in the log of web."
+                )
+            self._known = done.size
             self.last = Published(utc_now(), ok=True, why=f"It holds {done.size} records.")
             return done.added
+
+    def _failed(self, why: str, remedy: str | None) -> int:
+        self._place = None
+        self._known = 0
+        self.last = Published(utc_now(), ok=False, why=why, remedy=remedy)
+        return 0

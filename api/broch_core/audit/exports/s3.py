@@ -27,17 +27,21 @@ class S3Place:
         # A session of our own: the library's shared one remembers whose keys it saw first.
         import boto3  # noqa: PLC0415 - one machine needs none, and it takes long
 
-        self._client: Any = boto3.Session().client(
-            "s3", config=Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard"})
-        )
+        with _told():
+            try:
+                self._client: Any = boto3.Session().client(
+                    "s3", config=Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard"})
+                )
+            except ValueError as error:  # an address that is none
+                raise ExportRefused(f"The settings of the AWS tools cannot be used: {error}") from error
 
-    def names(self, folder: str) -> list[str]:
+    def names(self, folder: str, *, after: str = "") -> list[str]:
         """Return the names in a folder."""
         start = f"{self._prefix}{folder}/"
         names: list[str] = []
         with _told():
             for page in self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self._bucket, Prefix=start
+                Bucket=self._bucket, Prefix=start, StartAfter=f"{start}{after}"
             ):
                 names += [item["Key"].removeprefix(start) for item in page.get("Contents", ())]
         return sorted(names)
