@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import QueuePool
 
@@ -19,6 +19,15 @@ _PRAGMAS = (
     "trusted_schema=OFF",
     "recursive_triggers=ON",  # else INSERT OR REPLACE deletes a row without asking the triggers of DELETE
 )
+_SERVER = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": 20_000,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+"""Of libpq (its timeout in ms, the others in s): a server that vanished without a word is given up after 20 to 25 s, not after
+the kernel's quarter of an hour. Who says otherwise in the URL is heard."""
 _SCHEMA_CHANGES = frozenset(
     getattr(sqlite3, f"SQLITE_{what}_{kind}")
     for what in ("CREATE", "DROP")
@@ -76,7 +85,14 @@ def make_engine(url: str, *, owner: bool = False) -> Engine:
             role, on SQLite, which has no roles, by an authorizer on every connection.
     """
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_size=10, max_overflow=20, pool_pre_ping=True)
+        said = make_url(url).query
+        return create_engine(
+            url,
+            pool_size=10,
+            max_overflow=20,
+            pool_pre_ping=True,
+            connect_args={name: value for name, value in _SERVER.items() if name not in said},
+        )
     engine = create_engine(
         url,
         poolclass=QueuePool,

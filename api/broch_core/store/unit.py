@@ -17,6 +17,7 @@ from broch_core.audit.tables import AuditPersonal, AuditRecord
 from broch_core.errors import Conflict, UnauditedChange
 from broch_core.lifecycle import E, Lifecycle, S
 from broch_core.outbox.tables import OutboxEntry
+from broch_core.store.away import told_apart
 from broch_core.store.group import GroupedTransactions, OwnTransactions, Transactions
 from broch_core.store.written import ANY_TABLE, Epochs, watch, written
 
@@ -135,8 +136,15 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Open a reading transaction; nothing is written."""
-        with Session(self.engine, expire_on_commit=False, autoflush=False) as session:
+        """Open a reading transaction; nothing is written.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        with (
+            told_apart(self.engine),
+            Session(self.engine, expire_on_commit=False, autoflush=False) as session,
+        ):
             yield session
 
     @contextmanager
@@ -146,10 +154,10 @@ class Store:
         Raises:
             Conflict: a constraint of the database says no.
             UnauditedChange: rows were changed, but no audit record was written.
-            Unavailable: other writers take too long.
+            Unavailable: other writers take too long, or the database does not answer.
         """
         try:
-            with self._transaction() as session:
+            with told_apart(self.engine) as progress, self._transaction() as session:
                 change = Change(session)
                 change.exempt = housekeeping
                 yield change
@@ -157,6 +165,7 @@ class Store:
                 tables = written(session.connection())
                 change.check(changed=bool(tables))
                 faults.point("store.changed")
+                progress.commits = True
         except IntegrityError as error:
             raise Conflict(constraint_text(error)) from error
         except DBAPIError as error:
