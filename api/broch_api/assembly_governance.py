@@ -39,6 +39,7 @@ from broch_api.packages.route_lists import PackageListRegister
 from broch_api.packages.service import PackageDesk
 from broch_api.packages.uses import PackageUses
 from broch_api.people.service import PeopleRegister
+from broch_api.people.sign_out import SignOuts
 from broch_api.projects.members import MemberRegister
 from broch_api.projects.service import ProjectRegister
 from broch_api.revocations.service import RevocationDesk
@@ -74,6 +75,7 @@ def make_services(
     services = (
         HomeDesk(store, home_cards),
         PeopleRegister(store),
+        SignOuts(store),
         ProjectRegister(store),
         MemberRegister(store),
         FreezeDesk(store),

@@ -16,6 +16,7 @@ class Action(StrEnum):
 
     PERSON_LIST = "person:list"
     PERSON_CREATE = "person:create"
+    PERSON_SIGN_OUT = "person:sign-out"
 
     PROJECT_LIST = "project:list"
     PROJECT_READ = "project:read"

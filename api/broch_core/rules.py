@@ -243,6 +243,7 @@ RULES: dict[Action, Rule] = {
     Action.SESSION_END: _signed_in,
     Action.PERSON_LIST: _role(PlatformRole.ADMIN, what="Only a platform admin may list people."),
     Action.PERSON_CREATE: _role(PlatformRole.ADMIN, what="Only a platform admin may add people."),
+    Action.PERSON_SIGN_OUT: _role(PlatformRole.ADMIN, what="Only a platform admin may sign somebody out."),
     Action.PROJECT_LIST: _signed_in,
     Action.PROJECT_READ: _member_or_admin,
     Action.PROJECT_CREATE: _role(PlatformRole.ADMIN, what="Only a platform admin may create projects."),

@@ -71,6 +71,8 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("POST", "/people"): Recipe(form=lambda _: _PERSON),
     ("GET", "/api/v1/people"): Recipe(),
     ("POST", "/api/v1/people"): Recipe(json=lambda _: _PERSON),
+    ("POST", "/people/sign-out"): Recipe(form=lambda _: {"handle": "robin"}),
+    ("POST", "/api/v1/people/sign-out"): Recipe(json=lambda _: {"handle": "robin"}),
     ("GET", "/projects"): Recipe(),
     ("GET", "/projects/new"): Recipe(),
     ("POST", "/projects"): Recipe(form=lambda _: _PROJECT),

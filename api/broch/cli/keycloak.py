@@ -106,7 +106,10 @@ def sign_out(
             raise Failure(f"Nobody in the realm {realm} has the user name {username}.")
         ended = len(there.get_sessions(person))
         there.user_logout(person)
-    output.say(f"{ended} sessions of {output.plain(username)} are ended.")
+    output.say(
+        f"{ended} sessions of {output.plain(username)} are ended at Keycloak, and in Broch those that began with them."
+    )
+    output.say("A session of Broch may outlive Keycloak's. To end all: broch people sign-out HANDLE")
 
 
 @contextmanager

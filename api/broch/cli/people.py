@@ -53,3 +53,13 @@ def add(
     }
     made = call.api.post("people", body)
     call.done(made, f"{made['display_name']} can sign in as {made['handle']} now.")
+
+
+@command(app, "sign-out", "broch people sign-out ruth")
+def sign_out(call: Call, handle: Annotated[str, typer.Argument(help="Their sign-in name.")]) -> None:
+    """End all sessions of a person, and with them their workspaces (administrator).
+
+    They can sign in again, unless the provider of identities keeps them out: disable them there first.
+    """
+    made = call.api.post("people/sign-out", {"handle": handle})
+    call.done(made, f"{made['sessions']} sessions of {handle} are ended.")

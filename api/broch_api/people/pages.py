@@ -9,6 +9,7 @@ from fastapi import Request, Response
 
 from broch_api.people.schemas import PersonCreate
 from broch_api.people.service import PeopleRegister
+from broch_api.people.sign_out import SignOuts
 from broch_core.actions import Action
 from broch_core.actors import Actor, PlatformRole
 from broch_core.errors import Conflict
@@ -20,6 +21,7 @@ from broch_core.web.routing import Kind, Router, provided
 
 router = Router("/people", kind=Kind.PAGE)
 People = Annotated[PeopleRegister, provided(PeopleRegister)]
+Outs = Annotated[SignOuts, provided(SignOuts)]
 Shell = Annotated[Pages, provided(Pages)]
 
 ROLE_WORDS: Mapping[PlatformRole, tuple[str, str]] = {
@@ -57,6 +59,15 @@ def create_person(request: Request, form: PostedForm, actor: Who, people: People
             return shell.redirect("/people", f"{person.display_name} can sign in as {person.handle} now.")
     context = _context(actor, people, None) | {"values": given, "chosen": form.all("roles"), "errors": errors}
     return shell.render(request, "people/list.html", context, status=422)
+
+
+@router.post("/sign-out", action=Action.PERSON_SIGN_OUT)
+def sign_out(form: PostedForm, actor: Who, outs: Outs, shell: Shell) -> Response:
+    """End all sessions of a person."""
+    handle = form["handle"]
+    ended = outs.everywhere(actor, handle)
+    sessions = {0: "No session", 1: "One session"}.get(ended, f"{ended} sessions")
+    return shell.redirect("/people", f"{sessions} of {handle} {'were' if ended > 1 else 'was'} ended.")
 
 
 def _context(actor: Actor, people: PeopleRegister, before: str | None) -> dict[str, Any]:

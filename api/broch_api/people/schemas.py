@@ -29,6 +29,22 @@ class PersonCreate(BaseModel):
     roles: Annotated[frozenset[PlatformRole], Field(examples=[["reviewer"]])] = frozenset()
 
 
+class SignOut(BaseModel):
+    """Whom to sign out everywhere."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    handle: Annotated[
+        str, Field(min_length=1, max_length=100, description="Their sign-in name.", examples=["ruth"])
+    ]
+
+
+class SignedOut(BaseModel):
+    """What was ended."""
+
+    sessions: int = Field(description="How many sessions there were.")
+
+
 class PersonRef(BaseModel):
     """Who somebody is, in short."""
 

@@ -168,6 +168,12 @@ def test_people_are_listed_and_added_by_administrators(served: Served) -> None:
     assert noor["roles"] == ["asset_owner", "reviewer"]
     assert "Noor Adeyemi" in served.ok("whoami", "--as", "noor")
     served.fails("people", "list", "--as", "ruth")
+    assert "Only a platform admin" in served.fails("people", "sign-out", "noor", "--as", "ruth")
+    assert "sessions of noor are ended" in served.ok("people", "sign-out", "noor", "--as", "ada")
+    assert "0 sessions of noor" in served.ok("people", "sign-out", "noor", "--as", "ada")
+    assert "Nobody here has the sign-in name 'nora'" in served.fails(
+        "people", "sign-out", "nora", "--as", "ada"
+    )
 
 
 def test_a_file_leaves_an_open_version_and_never_a_sealed_one(served: Served) -> None:

@@ -24,6 +24,7 @@ SAID = {
     "broch whoami": "Sunniva Rao (sunniva)",
     "broch people add": "can sign in as noor now",
     "broch people list": "Ruth Wanjiru",
+    "broch people sign-out": "sessions of noor are ended",
     "broch project create": "Created bone-age",
     "broch project activate": "bone-age is active",
     "broch project shared-workspace": "a shared workspace is allowed",

@@ -7,9 +7,12 @@ from datetime import timedelta
 import pytest
 from sqlmodel import select
 
+from broch_api.people.sign_out import SignOuts
 from broch_api.signin.service import SessionDesk
 from broch_api.workspaces.reconciler import Reconciler
+from broch_core.audit.tables import AuditRecord
 from broch_core.clock import utc_now
+from broch_core.errors import Denied, NotFound
 from broch_core.lifecycles import WorkspaceStatus
 from broch_core.tables.people import UserSession
 from unit.runtime.runtime_fakes import Plane
@@ -82,3 +85,26 @@ def test_a_session_that_expired_or_was_revoked_ends_the_workspace_within_a_round
     plane.settle()
     assert plane.row().status is S.STOPPED
     assert "session" in (plane.row().message or "")
+
+
+def test_an_administrator_ends_every_session_of_somebody_and_nobody_elses(plane: Plane):
+    """The provider may have forgotten a session that goes on here."""
+    running(plane)
+    entered(plane)
+    elsewhere, ada = Browser(plane, "ruth"), Browser(plane, "ada")
+    outs, admin = SignOuts(plane.world.store), plane.world.actor("ada")
+    assert outs.everywhere(admin, "ruth") >= 2
+    assert plane.row().status is S.STOPPING
+    assert plane.world.sessions.actor(elsewhere.token) is None
+    assert plane.world.sessions.actor(ada.token) is not None
+    plane.settle()
+    assert plane.row().status is S.STOPPED
+    assert outs.everywhere(admin, "ruth") == 0
+    with plane.world.store.read() as session:
+        query = select(AuditRecord.facts).where(AuditRecord.action == "person:sign-out")
+        told = session.exec(query.order_by(AuditRecord.id)).all()
+    assert [facts["sessions"] > 0 for facts in told] == [True, False]
+    with pytest.raises(NotFound):
+        outs.everywhere(admin, "nobody")
+    with pytest.raises(Denied):
+        outs.everywhere(plane.world.actor("ruth"), "ada")
