@@ -17,7 +17,7 @@ from broch_airlock.requests import pages as request_pages
 from broch_airlock.requests import routes as request_routes
 from broch_airlock.requests.service import RequestDesk
 from broch_airlock.retention.eraser import Eraser
-from broch_airlock.shelves import Shelves
+from broch_airlock.shelves import TIDY, Shelves
 from broch_airlock.uploads import routes as upload_routes
 from broch_airlock.uploads.intake import FileIntake
 from broch_airlock.uploads.service import UploadDesk
@@ -95,7 +95,7 @@ def nav() -> list[NavItem]:
 def outbox_handlers(services: Mapping[type, Any]) -> dict[str, Handler]:
     """Return the handlers of the outbox by kind."""
     runner: CheckRunner = services[CheckRunner]
-    return {"airlock.check": runner.check, "airlock.discard": runner.discard}
+    return {"airlock.check": runner.check, "airlock.discard": runner.discard, TIDY: runner.tidy}
 
 
 def periodic(services: Mapping[type, Any]) -> list[Callable[[], int]]:

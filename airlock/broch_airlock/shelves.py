@@ -13,14 +13,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
+import structlog
 from sqlmodel import col, select
 
 from broch_airlock.tables import AirlockFile, AirlockRequest, Deletion
 from broch_core import faults
 from broch_core.blobs import BlobClass, Blobs
-from broch_core.errors import NotFound
+from broch_core.errors import DomainError, NotFound
+from broch_core.ids import new_id
 from broch_core.lifecycles import AirlockStatus as Status
-from broch_core.store.unit import Store
+from broch_core.store.unit import Change, Store
+
+log = structlog.get_logger()
 
 NEEDED_IN: dict[BlobClass, frozenset[Status]] = {
     BlobClass.DRAFT: frozenset({Status.DRAFT, Status.SUBMITTED, Status.CHECKING, Status.RETURNED}),
@@ -41,6 +45,14 @@ NEEDED_IN: dict[BlobClass, frozenset[Status]] = {
 _RELEASED = frozenset({Status.RELEASING, Status.RELEASED, Status.RECALLED})
 _QUERY = 500
 """Digests in one query."""
+
+
+TIDY = "airlock.tidy"
+
+
+def tidy_later(change: Change, project_id: str, sha256: str) -> None:
+    """Have bytes tidied after this change, however often that fails: afterwards no row may name them any more."""
+    change.later(TIDY, f"{TIDY}:{new_id()}", {"project_id": project_id, "sha256": sha256})
 
 
 class Shelves:
@@ -101,6 +113,13 @@ class Shelves:
             for class_, needing in NEEDED_IN.items():
                 unneeded = [sha256 for sha256 in sha256s if needing.isdisjoint(states_of[sha256])]
                 self.blobs.delete(project_id, class_, *unneeded)
+
+    def tidy_now(self, project_id: str, sha256: str) -> None:
+        """Tidy where the change that made it needful has asked for it (`tidy_later`): what fails now is done later."""
+        try:
+            self.tidy(project_id, sha256)
+        except (DomainError, OSError) as error:
+            log.warning("shelves.tidied_later", project=project_id, reason=str(error))
 
     def erase(self, project_id: str, sha256s: Sequence[str]) -> set[str]:
         """Delete bytes whose retention is over, released ones too, wherever no request needs them.

@@ -80,6 +80,10 @@ class CheckRunner:
             files = files_of(session, request.id)
         self._shelves.tidy(request.project_id, *{file.sha256 for file in files})
 
+    def tidy(self, payload: Mapping[str, Any]) -> None:
+        """Delete bytes that were taken out of a request or replaced in it, where nobody else needs them."""
+        self._shelves.tidy(str(payload["project_id"]), str(payload["sha256"]))
+
     def quarantine(self, request_id: str, message: str) -> None:
         """Quarantine a request whose checks did not end in time."""
         with self._store.read() as session:

@@ -18,7 +18,7 @@ from broch_airlock.requests.schemas import (
     Submission,
 )
 from broch_airlock.requests.views import removable, request_view, summaries
-from broch_airlock.shelves import Shelves
+from broch_airlock.shelves import Shelves, tidy_later
 from broch_airlock.tables import (
     AirlockBytes,
     AirlockFile,
@@ -265,6 +265,7 @@ class RequestDesk:
                     remedy="Replace its bytes, or withdraw the request and make another one.",
                 )
             _delete_file(change, file)
+            tidy_later(change, request.project_id, file.sha256)
             change.audit(
                 actor.person_id,
                 Action.AIRLOCK_UPLOAD,
@@ -274,7 +275,7 @@ class RequestDesk:
             )
             session.flush()
             view = request_view(session, actor, request, self._settings)
-        self._shelves.tidy(view.project_id, file.sha256)
+        self._shelves.tidy_now(view.project_id, file.sha256)
         return view
 
     def _require_few_drafts(self, session: Session, actor: Actor, project_id: str) -> None:

@@ -15,7 +15,7 @@ from sqlmodel import Session, col, select
 from broch_airlock.checks.model import FileUnderCheck
 from broch_airlock.checks.names import BadName, accept_name
 from broch_airlock.facts import reach_request, subject_of
-from broch_airlock.shelves import Shelves
+from broch_airlock.shelves import Shelves, tidy_later
 from broch_airlock.tables import AirlockBytes, AirlockFile, AirlockRequest, Direction, Upload
 from broch_airlock.uploads.errors import NoSpace
 from broch_airlock.uploads.space import require_space
@@ -250,13 +250,15 @@ class FileIntake:
         def record(sha256: str) -> None:
             with self._store.write() as change:
                 taken.append(self._record(change, actor, admission, sha256, size))
+                if (before := taken[0][1]) is not None:
+                    tidy_later(change, admission.project_id, before)
                 if also is not None:
                     also(change, taken[0][0])
 
         self.shelves.place(admission.project_id, put, record)
         file, replaced = taken[0]
         if replaced is not None:
-            self.shelves.tidy(admission.project_id, replaced)
+            self.shelves.tidy_now(admission.project_id, replaced)
         path = self.shelves.blobs.lasting(admission.project_id, BlobClass.DRAFT, file.sha256)
         if path is not None:
             self._on_taken(
