@@ -166,6 +166,14 @@ def test_downloads_point_to_the_airlock_however_they_are_spelt(path):
     assert "airlock submit" in answer.text
 
 
+@pytest.mark.parametrize("path", ["files/x#/../../lab", "lab#", "#", "#/../files/x", "files%2fx#"])
+def test_what_is_judged_is_what_is_sent_on(path):
+    answer = go(HOST, f"/user/{ME}/{path}")
+    assert isinstance(answer, Refusal)
+    assert answer.status == 400
+    assert isinstance(go(HOST, f"/user/{ME}/api/contents/a%23b"), Forward)
+
+
 @given(path=st.text(st.sampled_from("/%2efilesnbcovrt.\\hub"), max_size=30))
 @settings(
     max_examples=count("no path of a workspace host reaches the hub", ci=300, nightly=30000), deadline=None
