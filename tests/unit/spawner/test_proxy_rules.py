@@ -251,7 +251,8 @@ def test_a_redirect_to_itself_or_the_hub_passes(url):
 
 def test_forwarding_facts_are_our_own():
     sent = list(headers.to_upstream(
-        [("Cookie", "__Host-a=1"), ("X-Forwarded-Host", "evil"), ("Connection", "x-secret"), ("X-Secret", "1"), ("Forwarded", "for=1")],
+        [("Cookie", "__Host-a=1"), ("X-Forwarded-Host", "evil"), ("Connection", "x-secret"), ("X-Secret", "1"), ("Forwarded", "for=1"),
+         ("X-Real-IP", "192.0.2.1"), ("X-Scheme", "https")],
         remote="127.0.0.1", host=HOST,
     ))  # fmt: skip
     assert sent == [
