@@ -1,12 +1,25 @@
 """Routes, headers, the way to the hub: pure decisions."""
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broch_spawner import headers
 from broch_spawner.login import principal_asked_for
-from broch_spawner.routing import FOREIGN_TEXT, OUTSIDE_TEXT, Forward, Redirect, Refusal, Route, decide
+from broch_spawner.routing import (
+    FOREIGN_TEXT,
+    HUB_FOLDERS,
+    HUB_PATHS,
+    OUTSIDE_TEXT,
+    Forward,
+    Redirect,
+    Refusal,
+    Route,
+    decide,
+)
 from broch_workspaces.hub_calls import allowed
 from support.counts import count
 
@@ -156,6 +169,12 @@ SPELLINGS = [
     "lab/%2e%2e/files/x",
     "lab\\..\\files/x",
 ]
+
+
+def test_the_document_names_all_that_a_browser_reaches_of_the_hub():
+    text = (Path(__file__).parents[3] / "docs" / "workspaces.md").read_text()
+    told = re.search(r"Of the hub a browser reaches\s(.*?);", text, re.DOTALL)
+    assert set(re.findall(r"`(.*?)`", told[1])) == {*HUB_PATHS, *HUB_FOLDERS}
 
 
 @pytest.mark.parametrize("path", SPELLINGS)
