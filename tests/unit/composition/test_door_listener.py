@@ -22,7 +22,7 @@ async def app(scope, receive, send):
         size += len(message["body"])
         if not message["more_body"]:
             break
-    said = str(size).encode()
+    said = str(size).encode() if scope["path"] != "/large" else bytes(8 << 20)
     await send(
         {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(said))]}
     )
@@ -124,13 +124,49 @@ def test_who_does_not_go_on_is_cut(tmp_path, soon, said):
     at_the_door(tmp_path, story)
 
 
-def test_a_body_that_goes_on_may_take_longer_than_one_silence(tmp_path, soon):
+@pytest.mark.parametrize("times", [1, 3])
+def test_who_does_not_read_is_cut(tmp_path, soon, times):
+    async def story(path):
+        one = opened(path)
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(one, b"GET /large HTTP/1.1\r\nHost: door\r\n\r\n" * times)
+        await asyncio.sleep(3)
+        size = 0
+        with contextlib.suppress(ConnectionError):
+            while more := await loop.sock_recv(one, 1 << 20):
+                size += len(more)
+        assert size < 8 << 20
+        one.close()
+
+    at_the_door(tmp_path, story)
+
+
+def test_who_reads_slowly_gets_it_all(tmp_path, soon, monkeypatch):
+    monkeypatch.setattr(listener, "BODY_SECONDS", 3.0)
+
+    async def story(path):
+        one = opened(path)
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(one, b"GET /large HTTP/1.1\r\nHost: door\r\nConnection: close\r\n\r\n")
+        size = 0
+        while more := await loop.sock_recv(one, 1 << 20):
+            size += len(more)
+            await asyncio.sleep(0.1)
+        assert size > 8 << 20
+        one.close()
+
+    at_the_door(tmp_path, story)
+
+
+def test_a_body_that_goes_on_may_take_longer_than_one_silence(tmp_path, soon, monkeypatch):
+    monkeypatch.setattr(listener, "BODY_SECONDS", 3.0)
+
     async def story(path):
         one = opened(path)
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(one, b"PUT / HTTP/1.1\r\nHost: door\r\nContent-Length: 10\r\n\r\n")
         for _ in range(10):
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.4)
             await loop.sock_sendall(one, b"x")
         assert (await loop.sock_recv(one, 1000)).startswith(b"HTTP/1.1 200 ")
         one.close()
