@@ -7,7 +7,7 @@ import socket
 import pytest
 import uvloop
 
-from broch import listener
+from broch import listener, web
 from broch.web import Apps, _on_one_machine
 from broch_core.settings import Settings
 from support.running import free_port
@@ -105,8 +105,6 @@ def test_connections_beyond_the_most_are_cut_and_a_place_is_free_again(tmp_path,
         b"",
         ASK[:20],
         ASK[:-2],
-        ASK + b"\r\n",
-        ASK + ASK[:20],
         b"PUT / HTTP/1.1\r\nHost: door\r\nContent-Length: 9\r\n\r\n1234",
     ],
 )
@@ -119,6 +117,22 @@ def test_who_does_not_go_on_is_cut(tmp_path, soon, said):
         with contextlib.suppress(ConnectionError):
             while await loop.sock_recv(one, 1000):
                 pass
+        one.close()
+
+    at_the_door(tmp_path, story)
+
+
+@pytest.mark.parametrize("then", [b"\r\n", ASK[:20]])
+def test_who_does_not_go_on_after_an_answer_is_cut(tmp_path, soon, monkeypatch, then):
+    monkeypatch.setitem(
+        web._UVICORN, "timeout_keep_alive", 3600
+    )  # uvicorn's own bound ends with the first byte
+
+    async def story(path):
+        one = opened(path)
+        assert (await answer(one)).startswith(b"HTTP/1.1 200 ")
+        await asyncio.get_running_loop().sock_sendall(one, then)
+        assert await is_cut(one)
         one.close()
 
     at_the_door(tmp_path, story)
