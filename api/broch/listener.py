@@ -21,7 +21,7 @@ DOOR_CONNECTIONS = 128
 HEAD_SECONDS = 15.0
 """How long the door waits for a whole head; it looks so often, so it may be twice that."""
 BODY_SECONDS = 60.0
-"""How long it waits for the next piece of a body."""
+"""How long it waits for the next piece of a body, or for who does not read its answer."""
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-type: application/problem+json\r\n"
@@ -133,7 +133,9 @@ class DoorHttp(BoundedHttp):
     """
 
     _waiting_since: float | None = None
-    """When it was the client's turn to send, on the loop's clock; unset while it is ours."""
+    """When it was the client's turn to send or to read, on the loop's clock; unset while it is ours."""
+    _unread = 0
+    """Bytes of the answer that waited for the client at the last look."""
     _look_again: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
@@ -172,10 +174,23 @@ class DoorHttp(BoundedHttp):
         self._waiting_since = None
         super().on_message_complete()
 
+    def pause_writing(self) -> None:
+        """Wait until the client reads."""
+        self._waiting_since = self.loop.time()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """Go on with the answer."""
+        self._waiting_since = self.loop.time()
+        super().resume_writing()
+
     def _look(self) -> None:
         now = self.loop.time()
-        if self.flow.read_paused and self._waiting_since is not None:
-            self._waiting_since = now  # we do not read, so it is not the client that is slow
+        before, self._unread = self._unread, self.transport.get_write_buffer_size()
+        # It reads, however slowly; or it is we who do not.
+        busy = self._unread < before if self.flow.write_paused else self.flow.read_paused
+        if busy and self._waiting_since is not None:
+            self._waiting_since = now
         limit = BODY_SECONDS if self._in_body else HEAD_SECONDS
         if self._waiting_since is not None and now - self._waiting_since > limit:
             self.transport.abort()

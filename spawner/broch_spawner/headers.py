@@ -195,6 +195,10 @@ def _own_xsrf(headers: Iterable[Header]) -> str | None:
     return next((value for name, _, value in pairs if name == "_xsrf"), None)
 
 
+_FORWARDING = frozenset({"forwarded", "x-real-ip", "x-scheme"})
+"""Beside `X-Forwarded-*`. tornado believes the last two before those (`xheaders`)."""
+
+
 def to_upstream(
     received: Iterable[Header], *, remote: str, host: str, proto: str = "http"
 ) -> Iterator[Header]:
@@ -214,7 +218,7 @@ def to_upstream(
                 yield name, known
         elif low == "x-xsrftoken" and xsrf is not None:
             yield name, xsrf
-        elif low not in HOP_BY_HOP | named and low != "forwarded" and not low.startswith("x-forwarded-"):
+        elif low not in HOP_BY_HOP | named | _FORWARDING and not low.startswith("x-forwarded-"):
             yield name, value
     yield "X-Forwarded-For", remote
     yield "X-Forwarded-Proto", proto

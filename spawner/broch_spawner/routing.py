@@ -25,6 +25,7 @@ DOWNLOAD_TEXT = "Files leave a workspace through the airlock only: run `airlock 
 OUTSIDE_TEXT = "A workspace is shown inside Broch's own page only. Open it from your project's page.\n"
 FOREIGN_TEXT = "Only the page of this workspace may ask for this.\n"
 _DOCUMENTS = frozenset({"document", "frame", "embed", "object", "fencedframe", "iframe"})
+FRAGMENT_TEXT = "An address on its way to a server has no '#'.\n"
 STOPPED_TEXT = "This workspace is not running. Open it from your project's page.\n"
 
 
@@ -99,6 +100,8 @@ def decide(
         hub_host: host name of the hub, without port.
         method: of the request.
     """
+    if "#" in path:  # no browser sends one; what follows it would be judged here and cut off on the way
+        return Refusal(400, FRAGMENT_TEXT)
     name = split_host(host)
     if name == hub_host:
         if _is_foreign(request_headers, method):

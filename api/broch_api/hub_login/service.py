@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlmodel import Session, col, select, update
+from sqlmodel import Session, col, or_, select, update
 
 from broch_api.hub_login.errors import Fault, TokenRefused, UntrustedClient
 from broch_api.hub_login.requests import (
@@ -178,9 +178,7 @@ class HubLogin:
         with self._store.write() as change:
             workspace = find_principal(change.session, given["principal"])
             stay = self._enter(change, actor, workspace) if workspace.person_id is None else None
-            ended = select(LoginCode.code_hash).where(LoginCode.expires_at < now - timedelta(days=1))
-            for old in change.session.exec(ended.limit(100)).all():
-                change.session.delete(change.session.get_one(LoginCode, old))
+            _forget_old(change.session, now)
             change.session.add(
                 LoginCode(
                     code_hash=token_hash(code),
@@ -220,6 +218,28 @@ class HubLogin:
                 row = change.session.get(Entrant, stay.id, with_for_update=True)
                 end_stays(change, [row] if row is not None else [], SYSTEM, "the hub is away")
             raise
+
+
+def _forget_old(session: Session, now: datetime) -> None:
+    """Delete some of the codes that say nothing any more, a day after they did.
+
+    One that was redeemed says who entered a start, by which signing out ends the workspace: it stays as long as its session.
+    """
+    before = now - timedelta(days=1)
+    old = (
+        select(LoginCode)
+        .join(UserSession, col(UserSession.id) == LoginCode.session_id)
+        .where(
+            LoginCode.expires_at < before,
+            or_(
+                col(LoginCode.redeemed_at).is_(None),
+                col(UserSession.ended_at) < before,
+                UserSession.expires_at < before,
+            ),
+        )
+    )
+    for one in session.exec(old.limit(100)).all():
+        session.delete(one)
 
 
 def _problem(

@@ -20,6 +20,11 @@ from typing import IO, Any
 DOOR = "/run/broch/door.sock"
 TOKEN = "/run/broch/token"  # noqa: S105 (a path)
 """On one machine. On a cluster `BROCH_DOOR_URL` and `BROCH_DOOR_TOKEN_FILE` name others, `SSL_CERT_FILE` whom to believe."""
+NO_DOOR = (
+    "The shared workspace has no door to the airlock: what goes out must be one person's act. "
+    "Submit it from your own workspace; it sees /project too."
+)
+"""What the door itself says on a cluster; on one machine it is not there to say so."""
 CHUNK = 1 << 20
 TIMEOUT_SECONDS = 120.0
 
@@ -77,6 +82,8 @@ class Door:
         try:
             return self._token_file.read_text(encoding="ascii").strip()
         except (OSError, ValueError):
+            if os.environ.get("BROCH_SHARED") == "1":
+                raise DoorError(NO_DOOR) from None
             raise DoorError("This is not a workspace: there is no airlock token here.") from None
 
     def call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:

@@ -146,7 +146,8 @@ class _Forwarder(BaseHTTPRequestHandler):
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    # Who waits for a place waits in its own thread; more than this do not even get one.
+    # How many may wait to be accepted. Each gets a thread then, and waits in it for a place: no bound, but it is this
+    # person's own memory.
     request_queue_size = 64
 
     def __init__(self, gateway: str, token: Path, authority: str | None, port: int) -> None:

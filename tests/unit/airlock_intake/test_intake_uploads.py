@@ -216,35 +216,6 @@ def test_open_uploads_are_counted(intake: Intake) -> None:
     assert answers == [201] * 5 + [413]
 
 
-def test_a_full_disk_is_said_so(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
-    draft = intake.draft()
-    monkeypatch.setattr("broch_airlock.uploads.space.SPARE_BYTES", 1 << 62)
-    answer = intake.begin_upload(draft, "a.csv", 1)
-    assert (answer.status_code, answer.json()["type"].rsplit("/", 1)[1]) == (507, "no-space")
-    assert intake.put(draft, "a.csv", b"x").status_code == 507
-
-
-def test_what_is_left_free_stays_free_while_bytes_come(
-    intake: Intake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of a body without a length nothing is known before, and others write at the same time."""
-    draft, url = intake.draft(), intake.begin_upload(intake.draft(), "b.csv", 10).headers["location"]
-
-    def body():
-        yield b"01234"
-        monkeypatch.setattr("broch_airlock.uploads.space.SPARE_BYTES", 1 << 62)
-        yield b"56789"
-
-    assert intake.put(draft, "a.csv", body()).status_code == 507
-    assert intake.read(draft)["files"] == 0
-    assert list(intake.blobs.temporary.iterdir()) == []
-    monkeypatch.undo()
-    assert intake.patch(url, 0, body()).status_code == 507
-    monkeypatch.undo()
-    assert intake.patch(url, 0, b"0123456789").status_code == 204
-    assert intake.put(draft, "a.csv", b"x").status_code == 201
-
-
 def test_tus_is_discovered_and_other_versions_are_refused(intake: Intake) -> None:
     answer = intake.client.options(f"{API}/uploads")
     assert answer.status_code == 204

@@ -7,7 +7,7 @@ import socket
 import pytest
 import uvloop
 
-from broch import listener
+from broch import listener, web
 from broch.web import Apps, _on_one_machine
 from broch_core.settings import Settings
 from support.running import free_port
@@ -22,7 +22,7 @@ async def app(scope, receive, send):
         size += len(message["body"])
         if not message["more_body"]:
             break
-    said = str(size).encode()
+    said = str(size).encode() if scope["path"] != "/large" else bytes(8 << 20)
     await send(
         {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(said))]}
     )
@@ -105,8 +105,6 @@ def test_connections_beyond_the_most_are_cut_and_a_place_is_free_again(tmp_path,
         b"",
         ASK[:20],
         ASK[:-2],
-        ASK + b"\r\n",
-        ASK + ASK[:20],
         b"PUT / HTTP/1.1\r\nHost: door\r\nContent-Length: 9\r\n\r\n1234",
     ],
 )
@@ -124,13 +122,65 @@ def test_who_does_not_go_on_is_cut(tmp_path, soon, said):
     at_the_door(tmp_path, story)
 
 
-def test_a_body_that_goes_on_may_take_longer_than_one_silence(tmp_path, soon):
+@pytest.mark.parametrize("then", [b"\r\n", ASK[:20]])
+def test_who_does_not_go_on_after_an_answer_is_cut(tmp_path, soon, monkeypatch, then):
+    monkeypatch.setitem(
+        web._UVICORN, "timeout_keep_alive", 3600
+    )  # uvicorn's own bound ends with the first byte
+
+    async def story(path):
+        one = opened(path)
+        assert (await answer(one)).startswith(b"HTTP/1.1 200 ")
+        await asyncio.get_running_loop().sock_sendall(one, then)
+        assert await is_cut(one)
+        one.close()
+
+    at_the_door(tmp_path, story)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_who_does_not_read_is_cut(tmp_path, soon, times):
+    async def story(path):
+        one = opened(path)
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(one, b"GET /large HTTP/1.1\r\nHost: door\r\n\r\n" * times)
+        await asyncio.sleep(3)
+        size = 0
+        with contextlib.suppress(ConnectionError):
+            while more := await loop.sock_recv(one, 1 << 20):
+                size += len(more)
+        assert size < 8 << 20
+        one.close()
+
+    at_the_door(tmp_path, story)
+
+
+def test_who_reads_slowly_gets_it_all(tmp_path, soon, monkeypatch):
+    monkeypatch.setattr(listener, "BODY_SECONDS", 3.0)
+
+    async def story(path):
+        one = opened(path)
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(one, b"GET /large HTTP/1.1\r\nHost: door\r\nConnection: close\r\n\r\n")
+        size = 0
+        while more := await loop.sock_recv(one, 1 << 20):
+            size += len(more)
+            await asyncio.sleep(0.1)
+        assert size > 8 << 20
+        one.close()
+
+    at_the_door(tmp_path, story)
+
+
+def test_a_body_that_goes_on_may_take_longer_than_one_silence(tmp_path, soon, monkeypatch):
+    monkeypatch.setattr(listener, "BODY_SECONDS", 3.0)
+
     async def story(path):
         one = opened(path)
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(one, b"PUT / HTTP/1.1\r\nHost: door\r\nContent-Length: 10\r\n\r\n")
         for _ in range(10):
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.4)
             await loop.sock_sendall(one, b"x")
         assert (await loop.sock_recv(one, 1000)).startswith(b"HTTP/1.1 200 ")
         one.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -15,8 +16,9 @@ from broch_core.clock import utc_now
 from broch_core.errors import Denied, NotFound
 from broch_core.lifecycles import WorkspaceStatus
 from broch_core.tables.people import UserSession
+from broch_core.tables.workspaces import LoginCode
 from unit.runtime.runtime_fakes import Plane
-from unit.runtime.runtime_steps import running
+from unit.runtime.runtime_steps import edit, running
 from unit.runtime.test_hub_login import Browser, redeem
 
 S = WorkspaceStatus
@@ -108,3 +110,39 @@ def test_an_administrator_ends_every_session_of_somebody_and_nobody_elses(plane:
         outs.everywhere(admin, "nobody")
     with pytest.raises(Denied):
         outs.everywhere(plane.world.actor("ruth"), "ada")
+
+
+def test_signing_out_ends_a_workspace_that_was_entered_days_ago(plane: Plane):
+    running(plane)
+    browser = entered(plane)
+    edit(plane, LoginCode, expires_at=utc_now() - timedelta(days=2))
+    Browser(plane, "ruth").authorize()
+    plane.get(Reconciler).round()
+    assert plane.row().status is S.RUNNING
+    sign_out(plane, browser)
+    assert plane.row().status is S.STOPPING
+
+
+@pytest.mark.parametrize("over", ["expires_at", "ended_at"])
+def test_codes_go_when_they_say_nothing_any_more(plane: Plane, over: str):
+    running(plane)
+    entered(plane)  # redeemed
+    Browser(plane, "ruth").authorize()  # not redeemed
+    ages = utc_now() - timedelta(days=2)
+    edit(plane, LoginCode, expires_at=ages)
+    Browser(plane, "ruth").authorize()
+    with plane.world.store.read() as session:
+        codes = session.exec(select(LoginCode)).all()
+    assert [(code.expires_at < utc_now(), code.redeemed_at is not None) for code in sorted_by_end(codes)] == [
+        (True, True),
+        (False, False),
+    ]
+    edit(plane, UserSession, **{over: ages})
+    Browser(plane, "ruth").authorize()
+    with plane.world.store.read() as session:
+        codes = session.exec(select(LoginCode)).all()
+    assert not [code for code in codes if code.expires_at < utc_now()]
+
+
+def sorted_by_end(codes: Sequence[LoginCode]) -> list[LoginCode]:
+    return sorted(codes, key=lambda code: code.expires_at)

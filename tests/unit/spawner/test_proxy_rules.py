@@ -1,12 +1,25 @@
 """Routes, headers, the way to the hub: pure decisions."""
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broch_spawner import headers
 from broch_spawner.login import principal_asked_for
-from broch_spawner.routing import FOREIGN_TEXT, OUTSIDE_TEXT, Forward, Redirect, Refusal, Route, decide
+from broch_spawner.routing import (
+    FOREIGN_TEXT,
+    HUB_FOLDERS,
+    HUB_PATHS,
+    OUTSIDE_TEXT,
+    Forward,
+    Redirect,
+    Refusal,
+    Route,
+    decide,
+)
 from broch_workspaces.hub_calls import allowed
 from support.counts import count
 
@@ -158,12 +171,26 @@ SPELLINGS = [
 ]
 
 
+def test_the_document_names_all_that_a_browser_reaches_of_the_hub():
+    text = (Path(__file__).parents[3] / "docs" / "workspaces.md").read_text()
+    told = re.search(r"Of the hub a browser reaches\s(.*?);", text, re.DOTALL)
+    assert set(re.findall(r"`(.*?)`", told[1])) == {*HUB_PATHS, *HUB_FOLDERS}
+
+
 @pytest.mark.parametrize("path", SPELLINGS)
 def test_downloads_point_to_the_airlock_however_they_are_spelt(path):
     answer = go(HOST, f"/user/{ME}/{path}")
     assert isinstance(answer, Refusal)
     assert answer.status == 403
     assert "airlock submit" in answer.text
+
+
+@pytest.mark.parametrize("path", ["files/x#/../../lab", "lab#", "#", "#/../files/x", "files%2fx#"])
+def test_what_is_judged_is_what_is_sent_on(path):
+    answer = go(HOST, f"/user/{ME}/{path}")
+    assert isinstance(answer, Refusal)
+    assert answer.status == 400
+    assert isinstance(go(HOST, f"/user/{ME}/api/contents/a%23b"), Forward)
 
 
 @given(path=st.text(st.sampled_from("/%2efilesnbcovrt.\\hub"), max_size=30))
@@ -243,7 +270,8 @@ def test_a_redirect_to_itself_or_the_hub_passes(url):
 
 def test_forwarding_facts_are_our_own():
     sent = list(headers.to_upstream(
-        [("Cookie", "__Host-a=1"), ("X-Forwarded-Host", "evil"), ("Connection", "x-secret"), ("X-Secret", "1"), ("Forwarded", "for=1")],
+        [("Cookie", "__Host-a=1"), ("X-Forwarded-Host", "evil"), ("Connection", "x-secret"), ("X-Secret", "1"), ("Forwarded", "for=1"),
+         ("X-Real-IP", "192.0.2.1"), ("X-Scheme", "https")],
         remote="127.0.0.1", host=HOST,
     ))  # fmt: skip
     assert sent == [

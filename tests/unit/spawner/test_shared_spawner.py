@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from broch_airlock.door.keeper import NO_DOOR
+from broch_spawner.inside import airlock
 from broch_spawner.project_spawner import ProjectSpawner
 
 NAME = "w" + "a" * 25
@@ -52,3 +55,24 @@ def test_one_s_own_workspace_keeps_its_name_and_is_asked_as_ever(monkeypatch: py
         assert spawner.get_state()["shared"] is False
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [({"BROCH_SHARED": "1"}, NO_DOOR), ({}, "This is not a workspace: there is no airlock token here.")],
+)
+def test_where_there_is_no_door_the_command_says_where_one_is(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    told: dict[str, str],
+    says: str,
+) -> None:
+    monkeypatch.delenv("BROCH_SHARED", raising=False)
+    for name, value in {"BROCH_DOOR_TOKEN_FILE": str(tmp_path / "none"), **told}.items():
+        monkeypatch.setenv(name, value)
+    results = tmp_path / "table.csv"
+    results.write_text("a,b\n")
+    for words in (["submit", str(results)], ["status"], ["imports"]):
+        assert airlock.main(words) == 1
+        assert capsys.readouterr().err == f"airlock: {says}\n"
