@@ -79,10 +79,8 @@ def make_network():
 def mount_own(state):
     """Have the state lie on a file system that nobody else fills or empties: the watchdog goes by what is free (mount(2))."""
     state.mkdir(mode=0o700)
-    options = ctypes.create_string_buffer(b"mode=0700,size=1g")
-    if (
-        ctypes.CDLL(None).mount(b"bombs", str(state).encode(), b"tmpfs", 6, options) != 0
-    ):  # no devices, no set-uid
+    flags = 2 | 4  # MS_NOSUID, MS_NODEV
+    if ctypes.CDLL(None).mount(b"bombs", str(state).encode(), b"tmpfs", flags, b"mode=0700,size=1g") != 0:
         raise OSError("the file system for bombs could not be mounted")
 
 
