@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+import time
 from pathlib import Path
 
 from playwright.sync_api import Error, Page, Route, expect
@@ -84,6 +85,7 @@ def test_a_file_that_arrives_while_the_list_is_asked_for_is_listed_too(
     file_input(yara).set_input_files(tmp_path / "first.csv")
     expect(upload_row(yara, "first.csv")).to_contain_text("Arrived")
     # The list of one file is late: the second has arrived before it is there.
+    await_held(yara, held)
     late = yara.evaluate("url => fetch(url).then((answer) => answer.text())", held[0].request.url)
     file_input(yara).set_input_files(tmp_path / "second.csv")
     expect(upload_row(yara, "second.csv")).to_contain_text("Arrived")
@@ -107,8 +109,17 @@ def test_a_file_that_was_chosen_before_the_page_could_send_it_is_sent(
     new_ingress_draft(nils, broch, "Quick hands", "One small file")
     file_input(nils).set_input_files(tmp_path / "early.csv")
     expect(upload_row(nils, "early.csv")).to_have_count(0)
+    await_held(nils, held)
     held[0].continue_()
     expect(upload_row(nils, "early.csv")).to_contain_text("Arrived")
+
+
+def await_held(page: Page, held: list[Route]) -> None:
+    """Wait until something is held: what a page asks for is told a moment after what it shows."""
+    end = time.monotonic() + 30
+    while not held:
+        assert time.monotonic() < end, "the page did not ask for it"
+        page.wait_for_timeout(50)
 
 
 def big_file(folder: Path) -> tuple[Path, str]:

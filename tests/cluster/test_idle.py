@@ -13,6 +13,7 @@ from support.cluster.hub_rig import running_hub
 
 from .test_hub import base_of, browser_of, measured, pods_of
 
+pytestmark = pytest.mark.timeout(900)
 TRAINS, RESTS = "w" + "t" * 25, "w" + "r" * 25
 FACTOR = min(math.ceil(slower()), 2)
 IDLE, WARN = 29 * FACTOR, 18 * FACTOR

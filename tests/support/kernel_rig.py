@@ -45,9 +45,9 @@ def running_world(*words):
     """Yield a world of its own, as whoever runs the tests, without root."""
     parent = Path(tempfile.mkdtemp(prefix="broch-test-", dir="/tmp"))
     parent.chmod(0o711)
-    new = (
-        ["unshare", "--net"] if ROOT else ["unshare", "--user", "--map-current-user", "--keep-caps", "--net"]
-    )
+    anybody = [] if ROOT else ["--user", "--map-current-user", "--keep-caps"]
+    disk = ["--mount"] if "bombs" in words else []
+    new = ["unshare", *anybody, "--net", *disk]
     process = subprocess.Popen(
         [*new, sys.executable, str(HERE / "kernel_world.py"), str(parent / "state"), *words],
         stdin=subprocess.PIPE,

@@ -111,6 +111,8 @@ class Registry:
     asked: list[str] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     slow: float = 0.0
+    go: threading.Event | None = None
+    """What every answer waits for."""
     slow_at: dict[str, float] = field(default_factory=dict)
     port: int = 0
 
@@ -137,6 +139,8 @@ class Registry:
         self.asked.append(request.raw_path)
         self.headers.append({key.lower(): value for key, value in request.headers.items()})
         await asyncio.sleep(self.slow_at.get(request.raw_path, self.slow))
+        if self.go is not None:
+            await asyncio.to_thread(self.go.wait, 60)
         status, headers, body = self.pages.get(request.raw_path, (404, {}, b""))
         return web.Response(status=status, headers=headers, body=body)
 

@@ -21,6 +21,8 @@ def free_port() -> int:
         RuntimeError: no two ports in a row are free.
     """
     highest = min(_HIGHEST, int(_RANGE.read_text().split()[0]) - 2)
+    if highest < _LOWEST:  # this machine gives connections all of them: none is better than another
+        highest = _HIGHEST
     for _ in range(100):
         port = _LOWEST + secrets.randbelow(highest - _LOWEST + 1)
         with socket.socket() as first, socket.socket() as second:

@@ -8,10 +8,15 @@ import queue
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
+from broch_workspaces.sandboxes import serve as serve_module
+from broch_workspaces.sandboxes.broker import Broker
 from broch_workspaces.sandboxes.client import BrokerSandbox
 from broch_workspaces.sandboxes.frames import JOB, ORDER, TOKEN, frame, receive_exactly, receive_frame
 from broch_workspaces.sandboxes.order import Order
@@ -59,6 +64,8 @@ class Stage:
     starter: HandStarter
     port: int = 0
     pods_port: int = 0
+    brokers: list[Broker] = field(default_factory=list)
+    """The one that runs."""
     _failure: list[BaseException] = field(default_factory=list)
 
     def web(self, token: str = WEB_TOKEN, tls: str = "web") -> BrokerSandbox:
@@ -78,6 +85,13 @@ class Stage:
         except BaseException:
             plain.close()
             raise
+
+    def until_waiting(self, callers: int) -> None:
+        """Wait until so many callers wait for a turn at checks."""
+        end = time.monotonic() + SECONDS
+        while (now := self.brokers[0]._waiting["checks"]) != callers:
+            assert time.monotonic() < end, f"{now} wait, not {callers}"
+            time.sleep(0.02)
 
     def pod(self, source: str = "127.0.0.1") -> ssl.SSLSocket:
         """Play the pod that is wanted next, until it has called back."""
@@ -113,6 +127,11 @@ def on_stage(folder: Path, **changes: object) -> Iterator[Stage]:
     stage = Stage(folder, HandStarter())
     ready = threading.Event()
     loop = asyncio.new_event_loop()
+
+    def noted(*given: Any) -> Broker:
+        stage.brokers.append(Broker(*given))
+        return stage.brokers[0]
+
     tasks: list[asyncio.Task[None]] = []
 
     def on_ready(port: int, pods_port: int) -> None:
@@ -134,8 +153,9 @@ def on_stage(folder: Path, **changes: object) -> Iterator[Stage]:
             loop.close()
 
     thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    ready.wait(SECONDS)
+    with mock.patch.object(serve_module, "Broker", noted):
+        thread.start()
+        ready.wait(SECONDS)
     assert not stage._failure, stage._failure
     try:
         yield stage

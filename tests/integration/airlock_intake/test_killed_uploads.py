@@ -15,7 +15,9 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from sqlmodel import select
 
+from broch_airlock.tables import Upload
 from support.ports import free_port
 from support.worlds import World, make_world
 
@@ -89,30 +91,41 @@ def part(client: httpx.Client, url: str, offset: int, content: object) -> httpx.
     return client.patch(url, content=content, headers=headers)  # type: ignore[arg-type]
 
 
+def until_noted(world: World, size: int) -> None:
+    """Wait until the server has noted that so many bytes of the one upload have come."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        with world.store.read() as session:
+            noted = session.exec(select(Upload.received)).one()
+        if noted >= size:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{noted} bytes are noted")
+
+
 def test_an_upload_goes_on_after_the_server_was_killed_in_the_middle(
     server: Server, client: httpx.Client, world: World
 ) -> None:
     data = random.Random(5).randbytes(24 * MIB)
     draft, url = begin(client, world, len(data))
     assert part(client, url, 0, data[: 3 * MIB]).status_code == 204
-    sending = threading.Event()
+    killed = threading.Event()
 
-    def slowly() -> Iterator[bytes]:
+    def halting() -> Iterator[bytes]:
         for start in range(3 * MIB, len(data), MIB):
             if start >= 15 * MIB:
-                sending.set()
-                time.sleep(0.2)
+                killed.wait(60)
             yield data[start : start + MIB]
 
     def send() -> None:
         with pytest.raises(httpx.TransportError):
-            part(client, url, 3 * MIB, slowly())
+            part(client, url, 3 * MIB, halting())
 
     sender = threading.Thread(target=send)
     sender.start()
-    assert sending.wait(30)
-    time.sleep(0.3)
+    until_noted(world, 11 * MIB)
     server.kill()
+    killed.set()
     sender.join()
     server.start()
     head = client.head(url, headers=TUS)

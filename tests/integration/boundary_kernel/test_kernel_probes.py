@@ -33,7 +33,7 @@ def outcomes():
             became = {one.pop("name"): one for one in answers}
             expecting = place != "workspace"
             arriving = [orders[probe.name][1] for probe in wanted if probe.arrives]
-            until = time.monotonic() + (5 if expecting else 1)
+            until = time.monotonic() + (30 if expecting else 1)
             while (
                 len(heard := world.do("heard", tokens=arriving)) < len(arriving) and time.monotonic() < until
             ):

@@ -101,18 +101,18 @@ def test_a_body_that_ends_early_never_arrives_as_a_whole(rig):
 
 
 def test_an_upload_may_take_longer_than_the_answer_may(tmp_path):
-    with gateway_rig(tmp_path, answer_seconds=1.0, idle_seconds=5.0) as rig:
+    with gateway_rig(tmp_path, answer_seconds=3.0, idle_seconds=15.0) as rig:
         tell(rig)
         with rig.connect() as connection:
             connection.sendall(
                 f"PUT {FILE} HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {RUTH}\r\n"
-                f"Content-Type: application/octet-stream\r\nContent-Length: 5\r\n\r\n".encode()
+                f"Content-Type: application/octet-stream\r\nContent-Length: 8\r\n\r\n".encode()
             )
-            for _ in range(5):
+            for _ in range(8):
                 time.sleep(0.5)
                 connection.sendall(b"x")
             assert read_answer(connection).status == 200
-        assert rig.seen[0].body == b"xxxxx"
+        assert rig.seen[0].body == b"xxxxxxxx"
 
 
 def test_an_upstream_that_says_nothing_is_no_endless_wait(tmp_path):
@@ -160,7 +160,7 @@ def _waiting(rig, token, source):
 
 
 def _under_way(rig, wanted):
-    for _ in range(100):
+    for _ in range(1000):
         if rig.running.gateway.under_way == wanted:
             return
         time.sleep(0.02)

@@ -64,12 +64,12 @@ def test_an_address_is_read_anew_when_its_bytes_are_old_or_there_is_no_room_for_
 
 
 def test_a_file_that_cannot_be_had_is_not_asked_for_again_at_once(tmp_path):
-    with package_world(tmp_path, failed_seconds=0.5) as world:
+    with package_world(tmp_path, failed_seconds=5) as world:
         world.allow(TIDY)
         assert [world.ask(FILE).status for _ in range(5)] == [404] * 5
         assert world.registry.asked == ["/simple/tidy/"]
         world.registry.put_pypi(TIDY, {NAME: DATA})
-        world.wait(lambda: world.ask(FILE).status == 200, 5)
+        world.wait(lambda: world.ask(FILE).status == 200, 20)
 
 
 @pytest.fixture

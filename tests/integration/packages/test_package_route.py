@@ -159,12 +159,13 @@ def test_many_who_ask_for_one_file_have_it_fetched_once(listed):
 
 
 def test_a_project_that_is_stopped_meanwhile_gets_nothing(listed):
-    listed.registry.slow = 0.5
+    listed.registry.go = threading.Event()
     answers = []
     thread = threading.Thread(target=lambda: answers.append(listed.ask(FILE)))
     thread.start()
     listed.wait(lambda: bool(listed.registry.asked))
     listed.allow_nobody()
+    listed.registry.go.set()
     thread.join()
     assert answers[0].status == 403
     assert listed.control.fetches == []
@@ -172,7 +173,7 @@ def test_a_project_that_is_stopped_meanwhile_gets_nothing(listed):
 
 
 def test_without_lists_of_the_control_plane_everything_is_refused(tmp_path):
-    with package_world(tmp_path, away=True, stale_seconds=1.0) as world:
+    with package_world(tmp_path, away=True, stale_seconds=5.0) as world:
         world.registry.put_pypi(TIDY, {NAME: DATA})
         for target in (FILE, "/packages/pypi/simple/tidy/", "/resources/x"):
             answer = world.ask(target)
@@ -182,7 +183,7 @@ def test_without_lists_of_the_control_plane_everything_is_refused(tmp_path):
         world.allow(TIDY)
         assert world.ask(FILE).status == 200
         world.control.away = True
-        world.wait(lambda: (world.route.lists.age or 0) > 1)
+        world.wait(lambda: (world.route.lists.age or 0) > 5)
         for target in (FILE, "/packages/pypi/simple/tidy/", "/resources/x"):
             answer = world.ask(target)
             assert answer.status == 503

@@ -90,7 +90,7 @@ def test_turns_come_in_order_and_a_turn_is_free_again_when_its_holder_goes(tmp_p
         waiting = []
         for number in (2, 3):
             waiting.append(others.submit(ask, number))
-            time.sleep(0.3)
+            stage.until_waiting(number - 1)
         assert order == [1]
         assert stage.starter.wanted.empty(), "a second pod was made"
         got[1].kill()
@@ -110,9 +110,9 @@ def test_who_leaves_while_waiting_takes_no_turn(tmp_path: Path) -> None:
         leaver = stage.dial(stage.port, certificate=True)
         head = b'{"module": "broch_airlock.checks.inside", "cpu_seconds": 1, "sizes": []}'
         leaver.sendall(frame(TOKEN, WEB_TOKEN.encode()) + frame(ORDER, head) + frame(JOB, b"{}"))
-        time.sleep(0.3)
+        stage.until_waiting(1)
         leaver.close()
-        time.sleep(0.3)
+        stage.until_waiting(0)
         holder.kill()
         assert stage.starter.ended.get(timeout=SECONDS)
         assert _held(stage, CHECKS).stdout is not None

@@ -11,6 +11,7 @@ from integration.spawner.hub_client import Browser, admin, run_cell, wait_for, w
 from integration.spawner.real_hub import running_hub
 from support.busy import slower
 
+pytestmark = pytest.mark.timeout(900)
 TRAINS, RESTS, ENDS = ("w" + letter * 24 for letter in "abc")
 FACTOR = min(math.ceil(slower()), 3)
 """All clocks here run against what others do on this machine; whole, as policies are, and none makes whole minutes."""

@@ -223,10 +223,11 @@ process.wait()
     assert inner.exists()
     maker.kill()
     maker.wait()
-    time.sleep(0.5)
-    children = inner / "task" / inner.name / "children"
-    if children.exists():
-        assert not children.read_text(), "a sandbox outlived its maker"
+    until = time.monotonic() + 20
+    while children_of(inner):
+        assert time.monotonic() < until, "a sandbox outlived its maker"
+        time.sleep(0.05)
+    if inner.exists():
         ordinary("from broch_workspaces.sandbox import gate; gate.end_orphans()")
     gone_within(inner, 20)
 
@@ -248,15 +249,19 @@ except BlockingIOError: os.set_blocking(write, True)
 half = subprocess.Popen(["bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--info-fd", str(write),
     "--", *gate.gated(["/usr/bin/sleep", "30"], keep_stdin=False)], pass_fds=[write], stdin=subprocess.PIPE)
 children = Path(f"/proc/{half.pid}/task/{half.pid}/children")
-until = time.monotonic() + 10
+until = time.monotonic() + 30
 while not children.read_text() and time.monotonic() < until: time.sleep(0.01)
 inner = int(children.read_text())
 time.sleep(0.2)
 half.kill(); half.wait()
 time.sleep(0.2)
 print("left", Path(f"/proc/{inner}").exists(), "ended", gate.end_orphans() == [inner], "alive", alive.poll() is None)
-time.sleep(0.2)
-print("gone", not Path(f"/proc/{inner}").exists() or "Z" in Path(f"/proc/{inner}/stat").read_text())
+def gone():
+    try: return "State:\\tZ" in Path(f"/proc/{inner}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError): return True
+until = time.monotonic() + 20
+while not gone() and time.monotonic() < until: time.sleep(0.05)
+print("gone", gone())
 alive.kill(); alive.communicate()
 """
     )
@@ -282,8 +287,23 @@ time.sleep(30)
         gone_within(Path("/proc", pid), 20)
 
 
+def children_of(process):
+    """Return the pids below a process; none when it is gone."""
+    try:
+        return (process / "task" / process.name / "children").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def is_gone(process):
+    try:
+        return "State:\tZ" in (process / "status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def gone_within(process, seconds):
     until = time.monotonic() + seconds
-    while process.exists() and "State:\tZ" not in (process / "status").read_text():
+    while not is_gone(process):
         assert time.monotonic() < until, "a sandbox outlived its maker"
         time.sleep(0.05)

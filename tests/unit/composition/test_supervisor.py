@@ -195,7 +195,9 @@ async def main():
     it = Supervisor(Path(sys.argv[1]), announce=print)
     for name in ("one", "two"):
         it.add(Child(name, ["/bin/sh", "-c", sys.argv[2]], {"PATH": "/usr/bin:/bin"}))
-    await asyncio.sleep(1)
+    logs = lambda: b"".join(log.read_bytes() for log in Path(sys.argv[1]).glob("*.log"))
+    while logs().count(b"up") < 2 or not all(child.process for child in it._children.values()):
+        await asyncio.sleep(0.02)
     print(*(child.process.pid for child in it._children.values()), flush=True)
     await asyncio.sleep(300)
 

@@ -162,13 +162,16 @@ def test_a_reviewer_who_joins_is_named_as_one_who_may_not_review_here(gov):
     [
         ({"handle": "nobody-here"}, 422),
         ({"handle": "sam", "role": "king"}, 422),
-        ({"handle": "sam", "last_day": str(TODAY - timedelta(days=1))}, 422),
-        ({"handle": "sam", "last_day": str(TODAY + timedelta(days=4000))}, 422),
-        ({"handle": "sam", "last_day": str(TODAY)}, 201),
+        ({"handle": "sam", "last_day": -1}, 422),
+        ({"handle": "sam", "last_day": 4000}, 422),
+        ({"handle": "sam", "last_day": 0}, 201),
     ],
 )
 def test_membership_has_limits(gov, given, status):
+    """The last day counts from today, whichever that is when the test runs."""
     path = f"/api/v1/projects/{gov.world.project.id}/members"
+    if "last_day" in given:
+        given = given | {"last_day": str(datetime.now(UTC).date() + timedelta(days=given["last_day"]))}
     assert gov.api("ada").post(path, json=given).status_code == status
 
 
