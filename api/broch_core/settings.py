@@ -151,6 +151,8 @@ class Settings(BaseSettings):
     """Largest file that may cross the airlock, bytes. 2 GiB: clamd cannot scan larger ones in one piece."""
     airlock_request_files: int = Field(default=200, ge=1)
     """Most files in one airlock request. 200: more cannot be reviewed by a person with care."""
+    airlock_request_bytes: int = Field(default=8 << 30, ge=1)
+    """Most bytes of all files in one airlock request: they are checked together. 8 GiB; on a cluster what a sandbox takes."""
     airlock_drafts: int = Field(default=20, ge=1)
     """Most drafts that one person may hold in one project. A runaway loop in a notebook stops here."""
     ingress_without_review: bool = False

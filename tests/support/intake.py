@@ -186,6 +186,7 @@ def make_intake(folder: Path, url: str | None = None, **settings: Any) -> Intake
     """Make a world with the intake on it; small limits unless told."""
     world = make_world(folder, url)
     limits = {"airlock_file_bytes": 1 << 20, "airlock_request_files": 5, "airlock_drafts": 3}
+    limits["airlock_request_bytes"] = 3 << 20
     chosen = Settings(folder=folder, demo=True, **{**limits, "upload_chunk_bytes": 1 << 16, **settings})
     blobs, zones, scan = FolderBlobs(folder / "blobs"), FolderZones(folder / "zones"), FakeScan()
     taken: list[FileUnderCheck] = []

@@ -217,6 +217,7 @@ class FileIntake:
         file = _named(session, request.id, name)
         if file is None:
             self._require_room(session, request)
+        self._require_bytes(session, request, name, size or 0)
         return request, file
 
     @contextmanager
@@ -325,6 +326,18 @@ class FileIntake:
             raise TooLarge(
                 f"A request holds at most {self._settings.airlock_request_files} files.",
                 remedy="Pack what belongs together, or make another request.",
+            )
+
+    def _require_bytes(self, session: Session, request: AirlockRequest, name: str, size: int) -> None:
+        others = select(func.coalesce(func.sum(AirlockFile.size), 0)).where(
+            AirlockFile.request_id == request.id, AirlockFile.name != name
+        )
+        together = session.exec(others).one() + size
+        if together > self._settings.airlock_request_bytes:
+            raise TooLarge(
+                f"The files of this request would have {together:,} bytes together; "
+                f"at most {self._settings.airlock_request_bytes:,} can be checked in one request.",
+                remedy="Make another request for the rest.",
             )
 
 

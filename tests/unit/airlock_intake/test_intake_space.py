@@ -32,3 +32,22 @@ def test_what_is_left_free_stays_free_while_bytes_come(
     monkeypatch.undo()
     assert intake.patch(url, 0, b"0123456789").status_code == 204
     assert intake.put(draft, "a.csv", b"x").status_code == 201
+
+
+def test_more_than_can_be_checked_together_is_refused_when_it_is_sent(intake: Intake) -> None:
+    """Later it would be fetched and refused again and again, and nobody would know why."""
+    draft, mib = intake.draft(), 1 << 20
+    for name in ("a.bin", "b.bin", "c.bin"):
+        assert intake.put(draft, name, name.encode() * (mib // 5)).status_code == 201
+    for answer in (intake.put(draft, "d.bin", b"x" * mib), intake.begin_upload(draft, "d.bin", mib)):
+        assert answer.status_code == 413
+        assert "can be checked in one request" in answer.json()["detail"]
+        assert "another request" in answer.json()["remedy"]
+    assert [file["name"] for file in intake.read(draft)["file_list"]] == ["a.bin", "b.bin", "c.bin"]
+
+    def unknown_length():
+        yield b"y" * mib
+
+    assert intake.put(draft, "d.bin", unknown_length()).status_code == 413
+    assert intake.put(draft, "a.bin", b"y" * mib).status_code in {200, 201}, "in the place of as many"
+    assert intake.put(intake.draft(), "d.bin", b"x" * mib).status_code == 201
