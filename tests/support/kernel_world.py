@@ -30,12 +30,8 @@ HERE = Path(__file__).resolve().parent
 RUNNER = (HERE / "kernel_inside.py").read_text()
 PRINCIPAL = "w" + "a" * 24
 PORT, DNS = 41999, 53
-MARKER, VICTIM_WORD, VICTIM_SECRET, ABSTRACT = (
-    "broch-marker-7c1e",
-    "victim-word-2f9a",
-    "victim-secret-5d0b",
-    "broch-abstract-11",
-)
+MARKER, VICTIM_WORD = "broch-marker-7c1e", "victim-word-2f9a"
+VICTIM_SECRET, ABSTRACT = "victim-secret-5d0b", "broch-abstract-11"
 PACKAGES = ("broch_core", "broch_workspaces", "broch_spawner")
 
 
@@ -48,14 +44,11 @@ def make_network():
         second = struct.pack("16sHH4s8x8x", b"lo:1", socket.AF_INET, 0, socket.inet_aton("192.0.2.10"))
         fcntl.ioctl(control, 0x8916, second)
     with socket.socket(socket.AF_INET6) as control:
-        fcntl.ioctl(
-            control, 0x8916, socket.inet_pton(socket.AF_INET6, "fd00::10") + struct.pack("Ii", 128, 1)
-        )
+        third = socket.inet_pton(socket.AF_INET6, "fd00::10") + struct.pack("Ii", 128, 1)
+        fcntl.ioctl(control, 0x8916, third)
     listeners = []
-    for family, addresses in (
-        (socket.AF_INET, ("127.0.0.1", "192.0.2.10")),
-        (socket.AF_INET6, ("::1", "fd00::10")),
-    ):
+    here = {socket.AF_INET: ("127.0.0.1", "192.0.2.10"), socket.AF_INET6: ("::1", "fd00::10")}
+    for family, addresses in here.items():
         for address in addresses:
             for kind, port in (
                 (socket.SOCK_STREAM, PORT),
@@ -393,8 +386,7 @@ def main():
         commands = {}
     say(json.dumps({"ready": True, "at": world.at(inside=False)}))
     for line in sys.stdin:
-        order = json.loads(line)
-        do = order.pop("do")
+        do = (order := json.loads(line)).pop("do")
         if do == "probe":
             answer = world.probe(**order)
         elif do == "heard":
