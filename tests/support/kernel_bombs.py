@@ -1,6 +1,7 @@
 """Code that takes all it can get, what bounds it in a workspace, and how fast a neighbour answers meanwhile."""
 
 import contextlib
+import ctypes
 import os
 import shutil
 import socket
@@ -116,6 +117,14 @@ BOMBS = (
     Bomb("files without names in closed folders", _HIDDEN, _COUNTED, "not watched: it is written", "Your home holds", _HOME),
     Bomb("8,000 empty files", _INODES, _COUNTED, "not watched: they are made", "Your home holds", _HOME),
 )  # fmt: skip
+
+
+def mount_own(state):
+    """Have the state lie on a file system that nobody else fills or empties: the watchdog goes by what is free (mount(2))."""
+    state.mkdir(mode=0o700)
+    flags = 2 | 4  # MS_NOSUID, MS_NODEV
+    if ctypes.CDLL(None).mount(b"bombs", str(state).encode(), b"tmpfs", flags, b"mode=0700,size=1g") != 0:
+        raise OSError("the file system for bombs could not be mounted")
 
 
 class Neighbour:

@@ -76,14 +76,6 @@ def make_network():
     return [*listeners, abstract]
 
 
-def mount_own(state):
-    """Have the state lie on a file system that nobody else fills or empties: the watchdog goes by what is free (mount(2))."""
-    state.mkdir(mode=0o700)
-    flags = 2 | 4  # MS_NOSUID, MS_NODEV
-    if ctypes.CDLL(None).mount(b"bombs", str(state).encode(), b"tmpfs", flags, b"mode=0700,size=1g") != 0:
-        raise OSError("the file system for bombs could not be mounted")
-
-
 def drop_capabilities():
     """Give up what was kept to make the network (capset(2), prctl(2) PR_CAP_AMBIENT_CLEAR_ALL)."""
     libc = ctypes.CDLL(None)
@@ -374,8 +366,12 @@ def main():
     """Obey."""
     state = Path(sys.argv[1])
     listeners = make_network()
-    if sys.argv[2:] == ["bombs"]:
-        mount_own(state)
+    bombs = sys.argv[2:] == ["bombs"]
+    if bombs:
+        sys.path.insert(0, str(HERE))
+        import kernel_bombs
+
+        kernel_bombs.mount_own(state)
     if os.geteuid() != 0:
         drop_capabilities()
     account.drop_privileges(
@@ -384,13 +380,7 @@ def main():
     heard = Heard(listeners)
     world = World(state)
     world.start_victim()
-    if sys.argv[2:] == ["bombs"]:
-        sys.path.insert(0, str(HERE))
-        import kernel_bombs
-
-        commands = kernel_bombs.commands(world)
-    else:
-        commands = {}
+    commands = kernel_bombs.commands(world) if bombs else {}
     say(json.dumps({"ready": True, "at": world.at(inside=False)}))
     for line in sys.stdin:
         order = json.loads(line)
