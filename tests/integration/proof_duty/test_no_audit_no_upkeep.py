@@ -51,7 +51,8 @@ def later(by: timedelta) -> Iterator[None]:
 def upkeep(surface: Surface) -> list[Callable[[], object]]:
     """Return all that runs without being asked."""
     instance = surface.instance
-    return [*instance._clockwork._calls, instance._outbox.run_due, instance._reconciler.round]
+    clocks = (*instance._clockwork._calls, *instance._reading._calls)
+    return [*clocks, instance._outbox.run_due, instance._reconciler.round]
 
 
 def damage(surface: Surface) -> None:
