@@ -88,12 +88,13 @@ JAVA = Package("openjdk-17-jre-headless", "Keycloak, who signs people in, runs o
 MAVEN = Package("maven", "fetches Keycloak", _command("mvn"))
 CURL = Package("curl", "tells in another network whether Keycloak answers", _command("curl"))
 R = Package("r-base-core", "R installs a package by the package route", _command("R"))
+NPM = Package("npm", "npm installs a package by the package route", _command("npm"))
 MMDEBSTRAP = Package("mmdebstrap", "makes the images' Debian", _command("mmdebstrap"))
 
 NEEDS: Mapping[str, tuple[Package, ...]] = {
     "up": (BUBBLEWRAP, CLAMAV),
     "unit": (KERNEL_HEADERS,),
-    "integration": (BUBBLEWRAP, CLAMAV, POSTGRESQL, USER_MODE_LINUX, *COMPILER, JAVA, MAVEN, CURL, R),
+    "integration": (BUBBLEWRAP, CLAMAV, POSTGRESQL, USER_MODE_LINUX, *COMPILER, JAVA, MAVEN, CURL, R, NPM),
     "browser": (BUBBLEWRAP, CLAMAV, CHROMIUM, FONTS, IPROUTE),
     "cluster": (*TEST_BED, CHROMIUM, FONTS, POSTGRESQL, JAVA, MAVEN, CURL, BUBBLEWRAP, MMDEBSTRAP),
 }

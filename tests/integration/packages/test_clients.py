@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import shutil
 import subprocess
 import sys
 
@@ -93,7 +92,6 @@ def test_pip_is_told_when_the_registry_changed_the_bytes(world, tools):
     assert "The registry's bytes are not the ones that were allowed" in done.stdout + done.stderr
 
 
-@pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not on this machine")
 def test_npm_installs_what_is_listed_and_says_what_was_meant(world, tools):
     def made(name, **more):
         manifest = {"name": name, "version": "1.0.0", "main": "index.js", **more}
