@@ -81,9 +81,11 @@ class Layout:
             return 302, [("Location", to), *(kept if host == HUB else [])], ""
         if (host, path) == (WORKSPACE, "/lab"):
             script = (
-                "const s = new WebSocket('wss://' + location.host + '/socket'); s.onerror = () => 0;"
+                # Both have to have been here before the page is looked at; that the socket is refused is an answer too.
+                "const tried = new Promise(told => { const s = new WebSocket('wss://' + location.host + '/socket');"
+                "s.onopen = s.onerror = told; });"
                 f"document.cookie = 'tossed=1; Secure; SameSite=None; Domain={SHELL}';"
-                "fetch('/api').then(() => { parent.postMessage('done', '*'); document.title = 'done'; })"
+                "Promise.all([tried, fetch('/api')]).then(() => { parent.postMessage('done', '*'); document.title = 'done'; })"
             )
             return 200, kept, f"<body>lab<script>{script}</script>"
         if path == "/" and host in {SHELL, OTHER_SHELL}:
